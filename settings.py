@@ -1,0 +1,149 @@
+"""What an operator may set, one typed group per concern.
+
+Every setting is an environment variable with the prefix ``MALL_``. The groups are built once, at
+the edge, and passed in. The numbers of a rule (how long points live, what a streak pays) are not
+here: they live beside the capability that applies them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_CONFIG = SettingsConfigDict(env_prefix="MALL_", frozen=True, extra="ignore")
+_SHORTEST_SECRET_BYTES = 32  # RFC 7518, 3.2: HS256 wants a key of at least its digest's size
+
+
+class SettingsError(Exception):
+    """The settings contradict each other or lack what the profile requires."""
+
+
+class MallSettings(BaseSettings):
+    """What kind of mall this is and where its day begins."""
+
+    model_config = _CONFIG
+
+    profile: Literal["dev", "production"] = "production"
+    timezone: str = "Asia/Shanghai"
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        ZoneInfo(name)
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone whose midnight ends a day of the mall."""
+        return ZoneInfo(self.timezone)
+
+
+class StoreSettings(BaseSettings):
+    """Where PostgreSQL and Redis are and how long anything may wait for them.
+
+    Without a URL the embedded servers in ``data_dir`` are used.
+    """
+
+    model_config = _CONFIG
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    data_dir: Path = Path(".data")
+    database_pool_size: int = Field(default=10, ge=1)
+    database_pool_wait_s: float = Field(default=2.0, gt=0)
+    database_connect_timeout_s: float = Field(default=2.0, gt=0)
+    database_statement_timeout_s: float = Field(default=10.0, gt=0)
+    redis_timeout_s: float = Field(default=1.0, gt=0)
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_the_driver(cls, url: str | None) -> str | None:
+        # A bare postgresql:// means psycopg to SQLAlchemy; operators paste that form.
+        for bare in ("postgresql://", "postgres://"):
+            if url is not None and url.startswith(bare):
+                return "postgresql+asyncpg://" + url.removeprefix(bare)
+        return url
+
+
+class AccessSettings(BaseSettings):
+    """How bearer tokens are checked: a shared secret (HS256) or a key set (RS256, ES256)."""
+
+    model_config = _CONFIG
+
+    jwt_secret: SecretStr | None = None
+    jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway_s: float = Field(default=5.0, ge=0)
+    jwks_cache_s: float = Field(default=300.0, gt=0)
+    jwks_timeout_s: float = Field(default=3.0, gt=0)
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret and len(secret.get_secret_value().encode()) < _SHORTEST_SECRET_BYTES:
+            raise ValueError(f"needs at least {_SHORTEST_SECRET_BYTES} bytes")
+        return secret
+
+
+class CaptchaSettings(BaseSettings):
+    """Who tells people from scripts, through the siteverify protocol.
+
+    Without a secret nothing can be verified, so whatever demands verification is refused.
+    """
+
+    model_config = _CONFIG
+
+    captcha_provider: Literal["turnstile", "hcaptcha", "recaptcha"] = "turnstile"
+    captcha_site_key: str | None = None
+    captcha_secret: SecretStr | None = None
+    captcha_verify_url: str | None = None
+    captcha_timeout_s: float = Field(default=3.0, gt=0)
+    captcha_check_in: bool = False
+
+
+class ServerSettings(BaseSettings):
+    """How the web processes listen and what they refuse to read."""
+
+    model_config = _CONFIG
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    processes: int = Field(default=1, ge=1)
+    max_body_bytes: int = Field(default=1024 * 1024, gt=0)
+    graphiql: bool | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All groups, built once and passed in."""
+
+    mall: MallSettings
+    stores: StoreSettings
+    access: AccessSettings
+    captcha: CaptchaSettings
+    server: ServerSettings
+
+
+def load_settings() -> Settings:
+    """Read every group from the environment.
+
+    Raises ``pydantic.ValidationError`` for a value that is no good.
+    """
+    return Settings(
+        mall=MallSettings(),
+        stores=StoreSettings(),
+        access=AccessSettings(),
+        captcha=CaptchaSettings(),
+        server=ServerSettings(),
+    )
+
+
+def require_access(settings: Settings) -> None:
+    """Raise SettingsError when no token could ever be checked."""
+    if settings.access.jwt_secret is None and settings.access.jwks_url is None:
+        raise SettingsError("set MALL_JWT_SECRET or MALL_JWKS_URL: without them no token is valid")
