@@ -1,0 +1,88 @@
+"""What points buy."""
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import MAX_POINTS, Base, BigId, Json, one_of
+
+
+class ExchangeItemType(StrEnum):
+    """What kind of reward an item is (`contract.graphql`, ExchangeItemType)."""
+
+    PHYSICAL = "physical"
+    VIRTUAL = "virtual"
+    COUPON = "coupon"
+    VIP = "vip"
+
+
+class LimitPeriod(StrEnum):
+    """The span over which a limit counts (`contract.graphql`, LimitPeriod)."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    LIFETIME = "lifetime"
+
+
+class ExchangeItem(Base):
+    """An item of the catalogue.
+
+    `total_stock` is all that was ever put in; `stock` is what is left of it. Their difference is
+    the number of exchanges that were not cancelled, which `ledger verify` checks.
+    """
+
+    __tablename__ = "exchange_items"
+    __table_args__ = (
+        one_of("type", ExchangeItemType),
+        one_of("per_user_limit_period", LimitPeriod),
+        CheckConstraint(f"points BETWEEN 1 AND {MAX_POINTS}", name="points_in_range"),
+        CheckConstraint("stock BETWEEN 0 AND total_stock", name="stock_in_range"),
+        CheckConstraint("per_user_limit_count > 0", name="per_user_limit_positive"),
+        CheckConstraint(
+            "(per_user_limit_count IS NULL) = (per_user_limit_period IS NULL)",
+            name="per_user_limit_whole",
+        ),
+        CheckConstraint("available_from < available_until", name="available_from_before_until"),
+        CheckConstraint(
+            "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
+            " AND coalesce((config ->> 'days')::int, 0) > 0",
+            name="vip_has_level_and_days",
+        ),
+        Index("ix_exchange_items_points", "points", "id", postgresql_where=text("is_active")),
+        Index("ix_exchange_items_created_at", "created_at", "id", postgresql_where=text("is_active")),
+        Index("ix_exchange_items_category", "category", postgresql_where=text("is_active")),
+    )
+
+    id: Mapped[BigId]
+    name: Mapped[str]
+    description: Mapped[str | None]
+    points: Mapped[int]
+    stock: Mapped[int] = mapped_column(Integer)
+    total_stock: Mapped[int] = mapped_column(Integer)
+    image_url: Mapped[str | None]
+    category: Mapped[str | None]
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    type: Mapped[str]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    available_from: Mapped[datetime | None]
+    available_until: Mapped[datetime | None]
+    per_user_limit_count: Mapped[int | None] = mapped_column(Integer)
+    per_user_limit_period: Mapped[str | None]
+    config: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ItemDailyExchanges(Base):
+    """How often an item was exchanged on a day of the mall: popularity without counting rows."""
+
+    __tablename__ = "item_daily_exchanges"
+    __table_args__ = (CheckConstraint("exchanges >= 0", name="exchanges_not_negative"),)
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("exchange_items.id"), primary_key=True)
+    exchanges: Mapped[int] = mapped_column(Integer)

@@ -1,0 +1,150 @@
+"""The ledger: lots, the audit log, who drew from which lot, and settled idempotency keys."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Json, one_of
+
+
+class PointsRecordStatus(StrEnum):
+    """Where a lot stands (`contract.graphql`, PointsRecordStatus)."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    USED = "used"
+    EXPIRED = "expired"
+    REVERSED = "reversed"
+
+
+class PointsAction(StrEnum):
+    """What changed a balance (`contract.graphql`, PointsAction)."""
+
+    EARN = "earn"
+    REDEEM = "redeem"
+    EXPIRE = "expire"
+    ADJUST = "adjust"
+    REFUND = "refund"
+    REVERSE = "reverse"
+    EXTEND = "extend"
+
+
+class PointsRecord(Base):
+    """A lot: one grant of points with its own expiry.
+
+    `points` is what is left. An expired lot keeps what it had left at that moment, so that for
+    every lot: original = points + what was drawn from it.
+    """
+
+    __tablename__ = "points_records"
+    __table_args__ = (
+        one_of("status", PointsRecordStatus),
+        CheckConstraint("original_points > 0", name="original_points_positive"),
+        CheckConstraint("points BETWEEN 0 AND original_points", name="points_in_range"),
+        CheckConstraint("status <> 'used' OR points = 0", name="used_is_empty"),
+        CheckConstraint("status <> 'active' OR points > 0", name="active_has_points"),
+        # The order in which lots are drawn (domain.md, Points), ready to be walked.
+        Index(
+            "ix_points_records_drawing_order",
+            "user_id",
+            "expires_at",
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'active'"),
+        ),
+        Index(
+            "ix_points_records_due",
+            "expires_at",
+            postgresql_where=text("status = 'active' AND expires_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_points_records_pending",
+            "user_id",
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("ix_points_records_source_reference", "source", "source_reference"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    points: Mapped[int]
+    original_points: Mapped[int]
+    source: Mapped[str]
+    source_reference: Mapped[str | None]
+    status: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    available_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class PointsAuditLog(Base):
+    """One row for every change of a balance. A trigger refuses UPDATE, DELETE and TRUNCATE."""
+
+    __tablename__ = "points_audit_log"
+    __table_args__ = (
+        one_of("action", PointsAction),
+        CheckConstraint("points_after = points_before + amount", name="amount_explains_points"),
+        CheckConstraint("points_before >= 0 AND points_after >= 0", name="points_not_negative"),
+        CheckConstraint("sequence > 0", name="sequence_positive"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(Integer, primary_key=True)
+    action: Mapped[str]
+    amount: Mapped[int]
+    points_before: Mapped[int]
+    points_after: Mapped[int]
+    source: Mapped[str | None]
+    reference: Mapped[str | None]
+    details: Mapped[Json]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class LotDraw(Base):
+    """How many points one change of a balance took from one lot (negative: gave back)."""
+
+    __tablename__ = "lot_draws"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["user_id", "sequence"], ["points_audit_log.user_id", "points_audit_log.sequence"]
+        ),
+        CheckConstraint("points <> 0", name="points_not_zero"),
+        Index("ix_lot_draws_points_record_id", "points_record_id"),
+    )
+
+    user_id: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(Integer, primary_key=True)
+    position: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    points_record_id: Mapped[UUID] = mapped_column(ForeignKey("points_records.id"))
+    points: Mapped[int]
+
+
+class IdempotencyKey(Base):
+    """What a mutation that moves value answered the first time it saw a key."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        CheckConstraint("char_length(key) BETWEEN 1 AND 128", name="key_length"),
+        Index("ix_idempotency_keys_created_at", "created_at"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    answer: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,55 @@
+"""Members, operators and services, with the cached sums of their ledger."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Integer, SmallInteger, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import MAX_POINTS, Base, BigId
+
+
+class User(Base):
+    """A person (or another system) that has signed in at least once.
+
+    `points` caches the sum of the active lots; the lifetime columns explain it, and the table
+    itself refuses a row in which they do not.
+    """
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(f"points BETWEEN 0 AND {MAX_POINTS}", name="points_in_range"),
+        CheckConstraint(
+            "points = lifetime_earned - lifetime_redeemed - lifetime_expired + lifetime_adjusted",
+            name="lifetime_explains_points",
+        ),
+        CheckConstraint(
+            "lifetime_earned >= 0 AND lifetime_redeemed >= 0 AND lifetime_expired >= 0",
+            name="lifetime_not_negative",
+        ),
+        CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
+    )
+
+    id: Mapped[BigId]
+    external_id: Mapped[str] = mapped_column(unique=True)
+    username: Mapped[str]
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    avatar_url: Mapped[str | None]
+    locale: Mapped[str]
+    timezone: Mapped[str]
+    gender: Mapped[str | None]
+    birth_year: Mapped[int | None] = mapped_column(SmallInteger)
+    interests: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_login_at: Mapped[datetime | None]
+    suspended_until: Mapped[datetime | None]
+
+    points: Mapped[int] = mapped_column(server_default=text("0"))
+    lifetime_earned: Mapped[int] = mapped_column(server_default=text("0"))
+    lifetime_redeemed: Mapped[int] = mapped_column(server_default=text("0"))
+    lifetime_expired: Mapped[int] = mapped_column(server_default=text("0"))
+    lifetime_adjusted: Mapped[int] = mapped_column(server_default=text("0"))
+    # Number of the user's last row in points_audit_log: the log is numbered per user without
+    # gaps, so that "the last row" is exact and a missing row shows.
+    audit_sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))
