@@ -1,0 +1,1 @@
+"""What points buy, and how a member finds it."""

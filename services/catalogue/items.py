@@ -1,0 +1,130 @@
+"""An item of the catalogue as plain data, and how it is read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.catalogue import ExchangeItem, ExchangeItemType, LimitPeriod
+from services.bulk import among
+from services.errors import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class PerUserLimit:
+    """How often one member may take an item, and over which period."""
+
+    count: int
+    period: LimitPeriod
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is known of an item; `config` holds the terms of its reward (`domain.md`, Exchange)."""
+
+    id: int
+    name: str
+    description: str | None
+    points: int
+    stock: int
+    image_url: str | None
+    category: str | None
+    tags: tuple[str, ...]
+    type: ExchangeItemType
+    is_active: bool
+    available_from: datetime | None
+    available_until: datetime | None
+    per_user_limit: PerUserLimit | None
+    config: Mapping[str, Any]
+
+    def is_on_sale(self, now: datetime) -> bool:
+        """Active, and within its sale window."""
+        if not self.is_active or (self.available_from is not None and now < self.available_from):
+            return False
+        return self.available_until is None or now < self.available_until
+
+
+class OutOfStock(Refusal):
+    """The last unit is gone."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(str(item.id))
+        self.item = item
+
+
+class ItemUnavailable(Refusal):
+    """The item is not on sale now."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(str(item.id))
+        self.item = item
+
+
+ITEM_COLUMNS = (
+    ExchangeItem.id,
+    ExchangeItem.name,
+    ExchangeItem.description,
+    ExchangeItem.points,
+    ExchangeItem.stock,
+    ExchangeItem.image_url,
+    ExchangeItem.category,
+    ExchangeItem.tags,
+    ExchangeItem.type,
+    ExchangeItem.is_active,
+    ExchangeItem.available_from,
+    ExchangeItem.available_until,
+    ExchangeItem.per_user_limit_count,
+    ExchangeItem.per_user_limit_period,
+    ExchangeItem.config,
+)
+
+_PRICES = text(
+    "SELECT id, points FROM exchange_items WHERE id = ANY(CAST(:item_ids AS bigint[]))"
+)
+
+
+def item_from_row(row: Row[Any]) -> Item:
+    """Read a row of ITEM_COLUMNS (more columns may follow)."""
+    count, period = row.per_user_limit_count, row.per_user_limit_period
+    return Item(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        points=row.points,
+        stock=row.stock,
+        image_url=row.image_url,
+        category=row.category,
+        tags=tuple(row.tags),
+        type=ExchangeItemType(row.type),
+        is_active=row.is_active,
+        available_from=row.available_from,
+        available_until=row.available_until,
+        per_user_limit=None if count is None else PerUserLimit(count, LimitPeriod(period)),
+        config=row.config,
+    )
+
+
+async def items_by_id(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
+    """Those of `item_ids` that exist."""
+    statement = select(*ITEM_COLUMNS).where(among(ExchangeItem.id, item_ids))
+    return {row.id: item_from_row(row) for row in await session.execute(statement)}
+
+
+async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
+    """Lock items in id order, after the users, and read them as they now are."""
+    statement = (
+        select(*ITEM_COLUMNS)
+        .where(among(ExchangeItem.id, item_ids))
+        .order_by(ExchangeItem.id)
+        .with_for_update(key_share=True)
+    )
+    return {row.id: item_from_row(row) for row in await session.execute(statement)}
+
+
+async def item_prices(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, int]:
+    """The price in points of each item that exists, read without a lock."""
+    rows = await session.execute(_PRICES, {"item_ids": list(set(item_ids))})
+    return {row.id: row.points for row in rows}

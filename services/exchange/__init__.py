@@ -1,0 +1,1 @@
+"""Spending points, and what an exchange gives."""

@@ -1,0 +1,203 @@
+"""One-click exchange: read locked, decide, write in bulk (`domain.md`, Exchange)."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.catalogue import ExchangeItem, ExchangeItemType, ItemDailyExchanges
+from models.exchange import Exchange as ExchangeTable
+from models.exchange import Shipment as ShipmentTable
+from models.exchange import UserCoupon, UserVip
+from services.bulk import insert_rows, update_rows
+from services.calendar import Clock, local_day
+from services.catalogue.items import Item, item_prices, lock_items
+from services.errors import Refusal, VerificationRequired
+from services.exchange.decide import (
+    ExchangeRequest,
+    Placed,
+    Settlement,
+    decide,
+)
+from services.exchange.limits import count_taken
+from services.exchange.rewards import (
+    Coupon,
+    ManualDelivery,
+    Shipment,
+    Shipping,
+    VipMembership,
+    new_coupon_code,
+)
+from services.idempotency import find_settled, require_key, store_settled
+from services.identifiers import new_id
+from services.outbox import enqueue
+from services.points.accounts import load_lots, lock_accounts, save_accounts
+from services.points.ledger import Account
+
+OPERATION = "exchange"
+CONFIRMATION_JOB = "exchange_confirmation"
+
+_EXCHANGE = (
+    "id",
+    "user_id",
+    "item_id",
+    "audit_sequence",
+    "points",
+    "status",
+    "vip_level",
+    "vip_days",
+    "vip_expires_at",
+    "delivery_note",
+    "created_at",
+    "updated_at",
+)
+_COUPON = tuple(field.name for field in fields(Coupon))
+_MEMBERSHIP = ("user_id", "level", "expires_at")
+_REPLACE_MEMBERSHIP = "ON CONFLICT (user_id, level) DO UPDATE SET expires_at = excluded.expires_at"
+_SHIPMENT = ("exchange_id", "recipient", "phone", "address")
+_coupon_row = attrgetter(*_COUPON)
+_MEMBERSHIPS = text(
+    "SELECT user_id, level, expires_at FROM user_vip WHERE user_id = ANY(CAST(:users AS bigint[]))"
+)
+_COUNT_DAILY = (
+    "ON CONFLICT (day, item_id)"
+    " DO UPDATE SET exchanges = item_daily_exchanges.exchanges + excluded.exchanges"
+)
+
+
+def exchange_request(
+    user_id: int, item_id: int, key: str, shipping: Shipping | None, *, is_verified: bool
+) -> ExchangeRequest:
+    """A request with everything that must not be decided: fresh ids and chance.
+
+    Raises InvalidInput for a key that is no good.
+    """
+    require_key(key)
+    return ExchangeRequest(
+        user_id=user_id,
+        item_id=item_id,
+        key=key,
+        shipping=shipping,
+        is_verified=is_verified,
+        exchange_id=new_id(),
+        coupon_id=new_id(),
+        coupon_code=new_coupon_code(),
+    )
+
+
+async def place_exchanges(
+    session: AsyncSession,
+    requests: Sequence[ExchangeRequest],
+    *,
+    clock: Clock,
+    zone: ZoneInfo,
+    captcha: Callable[[], VerificationRequired],
+) -> list[Placed | Refusal]:
+    """Settle a batch of exchanges: each one whole or refused, in one transaction.
+
+    Draws lots, takes stock, records the exchange, issues the reward and asks for the confirmation
+    to be sent. Returns one outcome per request, in order.
+    """
+    accounts = await lock_accounts(session, (request.user_id for request in requests))
+    now = clock()
+    settled = await find_settled(session, OPERATION, [(r.user_id, r.key) for r in requests])
+    open_requests = [r for r in requests if (r.user_id, r.key) not in settled]
+    pairs = [(r.user_id, r.item_id) for r in open_requests]
+    prices = await item_prices(session, (item_id for _, item_id in pairs))
+    await load_lots(session, accounts, _needed(pairs, prices), now)
+    taken = await count_taken(session, pairs, now, zone)
+    items = await lock_items(session, prices)
+    changed = {item_id: item.points for item_id, item in items.items()}
+    if any(changed[item_id] > prices[item_id] for item_id in changed):
+        await load_lots(session, accounts, _needed(pairs, changed), now)
+    memberships = await _memberships(session, accounts, items)
+    settlement = Settlement(now, zone, accounts, items, taken, settled, memberships, captcha)
+    outcomes = decide(settlement, requests)
+    await _save(session, settlement)
+    return outcomes
+
+
+def _needed(pairs: Sequence[tuple[int, int]], prices: Mapping[int, int]) -> Counter[int]:
+    needed: Counter[int] = Counter()
+    for user_id, item_id in pairs:
+        needed[user_id] += prices.get(item_id, 0)
+    return needed
+
+
+async def _memberships(
+    session: AsyncSession, accounts: Mapping[int, Account], items: Mapping[int, Item]
+) -> dict[tuple[int, int], datetime]:
+    if not any(item.type is ExchangeItemType.VIP for item in items.values()):
+        return {}
+    rows = await session.execute(_MEMBERSHIPS, {"users": list(accounts)})
+    return {(row.user_id, row.level): row.expires_at for row in rows}
+
+
+async def _save(session: AsyncSession, settlement: Settlement) -> None:
+    if not settlement.placed:
+        return
+    await save_accounts(session, settlement.accounts.values())
+    await save_exchanges(session, settlement.placed, settlement.changed_memberships)
+    await _save_items(session, settlement)
+    await store_settled(session, OPERATION, settlement.newly_settled, settlement.now)
+    confirmations = [{"exchange_id": str(placed.exchange_id)} for placed in settlement.placed]
+    await enqueue(session, CONFIRMATION_JOB, confirmations, settlement.now)
+
+
+async def save_exchanges(
+    session: AsyncSession,
+    placed: Sequence[Placed],
+    memberships: Mapping[tuple[int, int], datetime],
+) -> None:
+    """Write exchanges that were granted, with their rewards; `memberships` as they end now."""
+    exchanges = [_exchange_row(entry) for entry in placed]
+    shipments = [
+        (entry.exchange_id, entry.reward.recipient, entry.reward.phone, entry.reward.address)
+        for entry in placed
+        if isinstance(entry.reward, Shipment)
+    ]
+    coupons = [_coupon_row(entry.reward) for entry in placed if isinstance(entry.reward, Coupon)]
+    ends = [(*key, expires_at) for key, expires_at in memberships.items()]
+    await insert_rows(session, ExchangeTable, _EXCHANGE, exchanges)
+    await insert_rows(session, ShipmentTable, _SHIPMENT, shipments)
+    await insert_rows(session, UserCoupon, _COUPON, coupons)
+    await insert_rows(session, UserVip, _MEMBERSHIP, ends, suffix=_REPLACE_MEMBERSHIP)
+
+
+def _exchange_row(placed: Placed) -> tuple[Any, ...]:
+    exchange, item, reward = placed.exchange, placed.item, placed.reward
+    membership = reward if isinstance(reward, VipMembership) else None
+    assert exchange is not None and item is not None  # noqa: S101, PT018 — no replay is written
+    return (
+        exchange.id,
+        exchange.user_id,
+        exchange.item_id,
+        exchange.audit_sequence,
+        exchange.points,
+        exchange.status,
+        membership.level if membership else None,
+        item.config["days"] if membership else None,
+        membership.expires_at if membership else None,
+        reward.note if isinstance(reward, ManualDelivery) else None,
+        exchange.created_at,
+        exchange.updated_at,
+    )
+
+
+async def _save_items(session: AsyncSession, settlement: Settlement) -> None:
+    sold = sorted(settlement.sold)
+    stocks = [(item_id, settlement.items[item_id].stock) for item_id in sold]
+    day = local_day(settlement.now, settlement.zone)
+    counts = [(day, item_id, settlement.sold[item_id]) for item_id in sold]
+    await update_rows(session, ExchangeItem, ("id", "stock"), stocks)
+    await insert_rows(
+        session, ItemDailyExchanges, ("day", "item_id", "exchanges"), counts, suffix=_COUNT_DAILY
+    )
+
+

@@ -1,0 +1,115 @@
+"""What an exchange gives, as plain data (`domain.md`, Exchange, Rewards)."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from models.catalogue import ExchangeItemType
+from models.exchange import CouponStatus
+from services.catalogue.items import Item
+from services.errors import InvalidInput
+
+DEFAULT_COUPON_DAYS = 30
+COUPON_CODE_LENGTH = 16
+# Crockford's base 32: no letters that are mistaken for digits. 16 of them carry 80 bits.
+_COUPON_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LONGEST_SHIPPING = {"recipient": 100, "phone": 40, "address": 500}
+
+
+@dataclass(frozen=True, slots=True)
+class Shipping:
+    """Where a physical item is to go."""
+
+    recipient: str
+    phone: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """A code that the member holds."""
+
+    id: UUID
+    user_id: int
+    exchange_id: UUID
+    code: str
+    status: CouponStatus
+    expires_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VipMembership:
+    """A membership level and when it ends."""
+
+    level: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """Where a physical item goes, and how it travels."""
+
+    recipient: str | None
+    phone: str | None
+    address: str | None
+    carrier: str | None = None
+    tracking_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManualDelivery:
+    """What the member is told about how the reward arrives."""
+
+    note: str
+
+
+Reward: TypeAlias = Coupon | VipMembership | Shipment | ManualDelivery
+
+
+def new_coupon_code() -> str:
+    """The random part of a generated coupon: 80 bits from the system's cryptographic source."""
+    return "".join(secrets.choice(_COUPON_ALPHABET) for _ in range(COUPON_CODE_LENGTH))
+
+
+def generates_coupons(item: Item) -> bool:
+    """Whether the item makes its codes up, rather than taking them from an imported pool."""
+    return item.type is ExchangeItemType.COUPON and item.config.get("generate") is True
+
+
+def generated_coupon(
+    item: Item, coupon_id: UUID, user_id: int, exchange_id: UUID, code: str, now: datetime
+) -> Coupon:
+    """A coupon of an item that generates them; `code` is the random part."""
+    days = item.config.get("valid_days", DEFAULT_COUPON_DAYS)
+    prefix = item.config.get("prefix", "")
+    return Coupon(
+        id=coupon_id,
+        user_id=user_id,
+        exchange_id=exchange_id,
+        code=f"{prefix}{code}",
+        status=CouponStatus.ACTIVE,
+        expires_at=now + timedelta(days=days),
+        created_at=now,
+    )
+
+
+def extended_membership(item: Item, running_until: datetime | None, now: datetime) -> VipMembership:
+    """The membership of the item's level, `days` longer than the running one, or than now."""
+    start = now if running_until is None else max(now, running_until)
+    return VipMembership(item.config["level"], start + timedelta(days=item.config["days"]))
+
+
+def shipment_to(item: Item, shipping: Shipping | None) -> Shipment | None:
+    """Where an item that is shipped goes; None for all others. Raises InvalidInput."""
+    if item.type is not ExchangeItemType.PHYSICAL:
+        return None
+    if shipping is None:
+        raise InvalidInput(("shipping",), "needed for an item that is shipped")
+    for name, longest in _LONGEST_SHIPPING.items():
+        value = getattr(shipping, name)
+        if not value.strip() or len(value) > longest or "\x00" in value:
+            raise InvalidInput(("shipping", name), f"1 to {longest} characters")
+    return Shipment(shipping.recipient.strip(), shipping.phone.strip(), shipping.address.strip())

@@ -1,0 +1,97 @@
+"""Settling concurrent requests together (`domain.md`, How a movement settles).
+
+While one batch is in flight the next gathers, so nothing waits on a timer: an idle mall settles a
+request at once, a busy one settles many for the price of one commit.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from services.errors import MallError, ServiceUnavailable
+from services.transaction import is_store_away, transaction
+
+RequestT = TypeVar("RequestT")
+OutcomeT = TypeVar("OutcomeT")
+
+Settle = Callable[[AsyncSession, Sequence[RequestT]], Awaitable[Sequence[OutcomeT | MallError]]]
+"""Settles a batch in the given transaction: one outcome, or refusal, per request, in order."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[RequestT, OutcomeT]):
+    request: RequestT
+    outcome: asyncio.Future[OutcomeT]
+
+
+@dataclass(slots=True)
+class GroupCommit(Generic[RequestT, OutcomeT]):
+    """Collects the requests of one operation in this process and settles them in batches."""
+
+    sessions: async_sessionmaker[AsyncSession]
+    settle: Settle[RequestT, OutcomeT]
+    largest_batch: int = 128
+    longest_queue: int = 10_000
+    _queue: list[_Waiting[RequestT, OutcomeT]] = field(default_factory=list, init=False)
+    _runner: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def submit(self, request: RequestT) -> OutcomeT:
+        """Settle one request, together with whoever else is waiting.
+
+        Raises the refusal the operation decided on, ServiceUnavailable when the database is away
+        or the queue is full, and whatever the operation raised by mistake.
+        """
+        if len(self._queue) >= self.longest_queue:
+            raise ServiceUnavailable("too many requests are waiting to be settled")
+        waiting = _Waiting[RequestT, OutcomeT](request, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await waiting.outcome
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                batch = self._queue[: self.largest_batch]
+                del self._queue[: self.largest_batch]
+                await self._settle_batch(batch)
+        finally:
+            self._runner = None
+
+    async def _settle_batch(self, batch: list[_Waiting[RequestT, OutcomeT]]) -> None:
+        try:
+            outcomes = await self._settle_once([waiting.request for waiting in batch])
+        except Exception as error:  # noqa: BLE001 — it belongs to whoever waits, not to the loop
+            await self._fail(batch, error)
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                _resolve(waiting.outcome, outcome)
+
+    async def _settle_once(self, requests: Sequence[RequestT]) -> Sequence[OutcomeT | MallError]:
+        async with transaction(self.sessions) as session:
+            return await self.settle(session, requests)
+
+    async def _fail(self, batch: list[_Waiting[RequestT, OutcomeT]], error: Exception) -> None:
+        """Nothing of the batch was kept. One bad request must not fail its neighbours."""
+        if len(batch) == 1 or is_store_away(error):
+            for waiting in batch:
+                _resolve(waiting.outcome, error)
+            return
+        _log.warning("batch_settled_one_by_one", requests=len(batch), exc_info=error)
+        for waiting in batch:
+            await self._settle_batch([waiting])
+
+
+def _resolve(future: asyncio.Future[OutcomeT], outcome: OutcomeT | BaseException) -> None:
+    if future.done():  # whoever waited has gone; the settlement stands
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

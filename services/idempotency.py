@@ -1,0 +1,88 @@
+"""Settling a request once per (user, operation, key) (`domain.md`, Points, Idempotency).
+
+Looked up and stored under the user's lock, in the transaction of the movement itself: a key is
+either settled together with what it did, or not at all. Refusals settle nothing, so a key that
+was refused may be tried again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.points import IdempotencyKey
+from services.bulk import insert_rows
+from services.errors import IdempotencyConflict, InvalidInput
+
+LONGEST_KEY = 128
+
+KeyOf = tuple[int, str]
+"""(user id, key): what identifies a request within one operation."""
+
+_COLUMNS = ("user_id", "operation", "key", "fingerprint", "answer", "created_at")
+_FIND = text(
+    """
+    SELECT user_id, key, fingerprint, answer
+    FROM idempotency_keys
+    JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:keys AS text[])) AS asked(user_id, key)
+        USING (user_id, key)
+    WHERE operation = :operation
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was answered the first time, and to what input."""
+
+    fingerprint: bytes
+    answer: dict[str, Any]
+
+
+def require_key(key: str) -> None:
+    """Raise InvalidInput unless the key has 1 to 128 characters that can be stored."""
+    if not 1 <= len(key) <= LONGEST_KEY or "\x00" in key:
+        raise InvalidInput(("idempotencyKey",), "1 to 128 characters")
+
+
+def fingerprint(**values: Any) -> bytes:
+    """A digest of a request's input, to tell a repetition from another request."""
+    canonical = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).digest()
+
+
+def replay(settled: Settled, key: str, asked: bytes) -> dict[str, Any]:
+    """The first answer again; raises IdempotencyConflict when the input differs from the first."""
+    if settled.fingerprint != asked:
+        raise IdempotencyConflict(key)
+    return settled.answer
+
+
+async def find_settled(
+    session: AsyncSession, operation: str, keys: Iterable[KeyOf]
+) -> dict[KeyOf, Settled]:
+    """Those of `keys` that `operation` has settled before."""
+    asked = list(set(keys))
+    parameters = {
+        "operation": operation,
+        "user_ids": [user_id for user_id, _ in asked],
+        "keys": [key for _, key in asked],
+    }
+    rows = await session.execute(_FIND, parameters)
+    return {(row.user_id, row.key): Settled(row.fingerprint, row.answer) for row in rows}
+
+
+async def store_settled(
+    session: AsyncSession, operation: str, settled: dict[KeyOf, Settled], now: datetime
+) -> None:
+    """Keep the answers given now; in the transaction that settles them."""
+    rows = [
+        (user_id, operation, key, entry.fingerprint, entry.answer, now)
+        for (user_id, key), entry in settled.items()
+    ]
+    await insert_rows(session, IdempotencyKey, _COLUMNS, rows)

@@ -1,0 +1,80 @@
+"""A running mall: the stores, the rules of time, and the desks where movements are settled.
+
+Built once per process at the edge and handed to whoever serves requests or runs jobs.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from models.stores import Stores, open_stores
+from services.calendar import Clock, system_clock
+from services.errors import VerificationRequired
+from services.exchange.decide import ExchangeRequest, Placed
+from services.exchange.place import place_exchanges
+from services.group_commit import GroupCommit
+from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
+from services.tasks.complete import Completed, CompletionRequest, complete_tasks
+from services.users.captcha import CaptchaVerifier
+from services.users.tokens import TokenVerifier
+from settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Mall:
+    """What serving a request needs. `exchanges`, `completions` and `check_ins` group commits."""
+
+    settings: Settings
+    stores: Stores
+    clock: Clock
+    zone: ZoneInfo
+    tokens: TokenVerifier
+    captcha: CaptchaVerifier
+    exchanges: GroupCommit[ExchangeRequest, Placed]
+    completions: GroupCommit[CompletionRequest, Completed]
+    check_ins: GroupCommit[CheckInRequest, CheckedIn]
+
+
+@asynccontextmanager
+async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Mall]:
+    """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
+    async with open_stores(settings.stores) as stores:
+        captcha = CaptchaVerifier(settings.captcha)
+        tokens = TokenVerifier(settings.access)
+        try:
+            yield _mall(settings, stores, clock, tokens, captcha)
+        finally:
+            await captcha.aclose()
+            await tokens.aclose()
+
+
+def _mall(
+    settings: Settings,
+    stores: Stores,
+    clock: Clock,
+    tokens: TokenVerifier,
+    captcha: CaptchaVerifier,
+) -> Mall:
+    zone = settings.mall.zone
+    refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
+    place = partial(place_exchanges, clock=clock, zone=zone, captcha=refusal)
+    complete = partial(complete_tasks, clock=clock, zone=zone, captcha=refusal)
+    sign_in = partial(
+        check_in,
+        clock=clock,
+        zone=zone,
+        captcha=refusal if settings.captcha.captcha_check_in else None,
+    )
+    return Mall(
+        settings=settings,
+        stores=stores,
+        clock=clock,
+        zone=zone,
+        tokens=tokens,
+        captcha=captcha,
+        exchanges=GroupCommit(stores.write, place),
+        completions=GroupCommit(stores.write, complete),
+        check_ins=GroupCommit(stores.write, sign_in),
+    )

@@ -1,0 +1,21 @@
+"""Asking, within a transaction, for a job after its commit.
+
+A row here is a promise: it exists exactly when the transaction that wrote it does.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.outbox import OutboxMessage
+from services.bulk import insert_rows
+
+
+async def enqueue(
+    session: AsyncSession, job: str, payloads: Sequence[Mapping[str, Any]], now: datetime
+) -> None:
+    """Write one outbox row per payload for the job of that name."""
+    rows = [(job, payload, now) for payload in payloads]
+    await insert_rows(session, OutboxMessage, ("job", "payload", "created_at"), rows)

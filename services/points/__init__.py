@@ -1,0 +1,1 @@
+"""The ledger: lots, balances, expiry, history, verification."""

@@ -1,0 +1,112 @@
+"""Reading accounts under lock and writing them back in bulk.
+
+The shape of every movement (`domain.md`, How a movement settles): lock the users in id order;
+then, in a later statement, read their lots; decide; write one statement per table. Lock and read
+must not be one statement: it would read the lots from a snapshot older than the lock.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from operator import attrgetter
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
+from models.users import User
+from services.bulk import insert_rows, update_rows
+from services.points.ledger import Account, Entry, Lot
+
+_USER = (
+    "id",
+    "points",
+    "lifetime_earned",
+    "lifetime_redeemed",
+    "lifetime_expired",
+    "lifetime_adjusted",
+    "audit_sequence",
+)
+_LOT = tuple(field.name for field in fields(Lot))
+_CHANGED = ("id", "points", "status")
+_ENTRY = tuple(field.name for field in fields(Entry))
+_DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
+
+_user_row = attrgetter("user_id", *_USER[1:])
+_lot_row = attrgetter(*_LOT)
+_changed_row = attrgetter(*_CHANGED)
+_entry_row = attrgetter(*_ENTRY)
+_draw_row = attrgetter(*_DRAW)
+
+# FOR NO KEY UPDATE: as exclusive among movements as FOR UPDATE, without holding up rows elsewhere
+# that merely refer to the user.
+_LOCK_USERS = text(
+    """
+    SELECT id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
+           lifetime_adjusted, audit_sequence, suspended_until
+    FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
+    """
+)
+
+# Members with years of check-ins have hundreds of lots: only those that are due, and the first
+# ones that together pay what is needed, leave the database.
+_READ_LOTS = text(
+    """
+    SELECT id, user_id, points, original_points, source, source_reference, status, expires_at,
+           created_at, available_at
+    FROM (
+        SELECT lot.*, needs.needed,
+               coalesce(sum(lot.points) FILTER (WHERE lot.expires_at IS NULL OR lot.expires_at > :now)
+                   OVER (PARTITION BY lot.user_id ORDER BY lot.expires_at, lot.created_at, lot.id
+                         ROWS UNBOUNDED PRECEDING), 0) AS spendable_so_far
+        FROM points_records lot
+        JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:needed AS bigint[]))
+            AS needs(user_id, needed) USING (user_id)
+        WHERE lot.status = 'active'
+    ) ordered
+    WHERE expires_at <= :now OR spendable_so_far - points < needed
+    ORDER BY user_id, expires_at, created_at, id
+    """
+)
+
+
+async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, Account]:
+    """Lock users in id order and return their accounts, still without lots.
+
+    Ids that name no user are missing from the answer.
+    """
+    rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
+    return {row.user_id: Account(**row._mapping) for row in rows}
+
+
+async def load_lots(
+    session: AsyncSession, accounts: Mapping[int, Account], needed: Mapping[int, int], now: datetime
+) -> None:
+    """Give each account its due lots and enough others to pay `needed` points (default 0)."""
+    if not accounts:
+        return
+    user_ids = list(accounts)
+    amounts = [needed.get(user_id, 0) for user_id in user_ids]
+    rows = await session.execute(
+        _READ_LOTS, {"user_ids": user_ids, "needed": amounts, "now": now}
+    )
+    for account in accounts.values():
+        account.lots = []
+    for row in rows:
+        lot = Lot(**{**row._mapping, "status": PointsRecordStatus(row.status)})
+        accounts[lot.user_id].lots.append(lot)
+
+
+async def save_accounts(session: AsyncSession, accounts: Iterable[Account]) -> None:
+    """Write what the decisions changed: one statement per table, none for an untouched table."""
+    touched = [account for account in accounts if account.entries]
+    new_lots = [lot for account in touched for lot in account.new_lots]
+    created = {lot.id for lot in new_lots}
+    changed = [lot for a in touched for lot in a.changed_lots.values() if lot.id not in created]
+    entries = [entry for account in touched for entry in account.entries]
+    draws = [draw for account in touched for draw in account.draws]
+    await update_rows(session, User, _USER, [_user_row(account) for account in touched])
+    await insert_rows(session, PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
+    await update_rows(session, PointsRecord, _CHANGED, [_changed_row(lot) for lot in changed])
+    await insert_rows(session, PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
+    await insert_rows(session, LotDraw, _DRAW, [_draw_row(draw) for draw in draws])

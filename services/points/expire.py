@@ -1,0 +1,49 @@
+"""Settling lots that are past their expiry, for everybody (`domain.md`, Points)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.points.accounts import load_lots, lock_accounts, save_accounts
+from services.points.ledger import expire_due
+
+USERS_A_BATCH = 500
+
+_USERS_WITH_DUE_LOTS = text(
+    """
+    SELECT user_id FROM points_records
+    WHERE status = 'active' AND expires_at <= :now
+    GROUP BY user_id ORDER BY min(expires_at), user_id LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many lots ended, and how many points were lost with them."""
+
+    records: int = 0
+    points: int = 0
+
+    def __add__(self, other: "Expired") -> "Expired":
+        return Expired(self.records + other.records, self.points + other.points)
+
+
+async def expire_batch(
+    session: AsyncSession, now: datetime, *, users: int = USERS_A_BATCH
+) -> Expired | None:
+    """Settle the due lots of up to `users` members; None says that no lot was due.
+
+    One batch, one transaction: bounded in memory and in how long it holds members up.
+    """
+    rows = await session.execute(_USERS_WITH_DUE_LOTS, {"now": now, "limit": users})
+    user_ids = rows.scalars().all()
+    if not user_ids:
+        return None
+    accounts = await lock_accounts(session, user_ids)
+    await load_lots(session, accounts, {}, now)
+    ended = [lot for account in accounts.values() for lot in expire_due(account, now)]
+    await save_accounts(session, accounts.values())
+    return Expired(len(ended), sum(lot.points for lot in ended))

@@ -1,0 +1,52 @@
+"""What changed a member's balance, newest first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.points import PointsAction, PointsAuditLog
+from services.bulk import among
+from services.paging import Page, decode_cursor, encode_cursor, page_of
+from services.points.ledger import Entry
+
+_ORDER = "history"
+_COLUMNS = tuple(PointsAuditLog.__table__.columns)
+
+
+def _entry_from_row(row: Row[Any]) -> Entry:
+    return Entry(**{**row._mapping, "action": PointsAction(row.action)})  # noqa: SLF001
+
+
+async def history_page(
+    session: AsyncSession,
+    user_id: int,
+    *,
+    size: int,
+    after: str | None,
+    actions: Sequence[PointsAction] | None,
+) -> Page[Entry]:
+    """Changes of the user's balance, newest first. Raises BadInput for a bad cursor."""
+    statement = select(*_COLUMNS).where(PointsAuditLog.user_id == user_id)
+    if actions is not None:
+        statement = statement.where(among(PointsAuditLog.action, actions))
+    if after is not None:
+        (sequence,) = decode_cursor(after, _ORDER, int)
+        statement = statement.where(PointsAuditLog.sequence < sequence)
+    statement = statement.order_by(PointsAuditLog.sequence.desc()).limit(size + 1)
+    rows = [_entry_from_row(row) for row in await session.execute(statement)]
+    return page_of(rows, size, _cursor_of, has_previous=after is not None)
+
+
+def _cursor_of(entry: Entry) -> str:
+    return encode_cursor(_ORDER, entry.sequence)
+
+
+async def find_change(session: AsyncSession, user_id: int, sequence: int) -> Entry | None:
+    """One change of a user's balance by its number."""
+    statement = select(*_COLUMNS).where(
+        PointsAuditLog.user_id == user_id, PointsAuditLog.sequence == sequence
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else _entry_from_row(row)

@@ -1,0 +1,74 @@
+"""Lots for a member to see."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, func, literal, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.points import PointsRecord, PointsRecordStatus
+from services.bulk import among
+from services.paging import Page, decode_cursor, encode_cursor, page_of
+from services.points.ledger import Lot
+
+_ORDER = "lots"
+_FOREVER = datetime.max.replace(tzinfo=UTC, microsecond=0)
+_LOT = (
+    PointsRecord.id,
+    PointsRecord.user_id,
+    PointsRecord.points,
+    PointsRecord.original_points,
+    PointsRecord.source,
+    PointsRecord.source_reference,
+    PointsRecord.status,
+    PointsRecord.expires_at,
+    PointsRecord.created_at,
+    PointsRecord.available_at,
+)
+
+
+def _lot_from_row(row: Row[Any]) -> Lot:
+    return Lot(**{**row._mapping, "status": PointsRecordStatus(row.status)})  # noqa: SLF001
+
+
+def _with_points_left(user_id: int, now: datetime) -> ColumnElement[bool]:
+    is_live = or_(PointsRecord.expires_at.is_(None), PointsRecord.expires_at > now)
+    return and_(
+        PointsRecord.user_id == user_id,
+        or_(
+            and_(PointsRecord.status == PointsRecordStatus.ACTIVE, is_live),
+            PointsRecord.status == PointsRecordStatus.PENDING,
+        ),
+    )
+
+
+async def lots_page(
+    session: AsyncSession, user_id: int, now: datetime, *, size: int, after: str | None
+) -> Page[Lot]:
+    """Lots with points left, soonest expiry first. Raises BadInput for a bad cursor."""
+    ends = func.coalesce(PointsRecord.expires_at, literal(_FOREVER))
+    key = tuple_(ends, PointsRecord.created_at, PointsRecord.id)
+    statement = select(*_LOT).where(_with_points_left(user_id, now))
+    if after is not None:
+        statement = statement.where(key > decode_cursor(after, _ORDER, datetime, datetime, UUID))
+    statement = statement.order_by(ends, PointsRecord.created_at, PointsRecord.id).limit(size + 1)
+    rows = [_lot_from_row(row) for row in await session.execute(statement)]
+    return page_of(rows, size, _cursor_of, has_previous=after is not None)
+
+
+def _cursor_of(lot: Lot) -> str:
+    return encode_cursor(_ORDER, lot.expires_at or _FOREVER, lot.created_at, lot.id)
+
+
+async def count_lots(session: AsyncSession, user_id: int, now: datetime) -> int:
+    """How many lots have points left."""
+    statement = select(func.count()).select_from(PointsRecord)
+    return (await session.execute(statement.where(_with_points_left(user_id, now)))).scalar_one()
+
+
+async def lots_by_id(session: AsyncSession, lot_ids: Iterable[UUID]) -> dict[UUID, Lot]:
+    """Those of `lot_ids` that exist, whoever holds them."""
+    rows = await session.execute(select(*_LOT).where(among(PointsRecord.id, lot_ids)))
+    return {row.id: _lot_from_row(row) for row in rows}

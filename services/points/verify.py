@@ -1,0 +1,186 @@
+"""Checking the books: every invariant of `domain.md`, Points, over the whole database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+MOST_ROWS_NAMED = 20
+"""How many rows of one kind of violation are named; all are counted."""
+
+_CHECKS: Mapping[str, str] = {
+    "balance is not the sum of the active lots": """
+        SELECT 'user ' || users.id AS place,
+               'points ' || users.points || ', active lots ' || coalesce(lots.points, 0) AS finding
+        FROM users
+        LEFT JOIN (SELECT user_id, sum(points) AS points FROM points_records
+                   WHERE status = 'active' GROUP BY user_id) lots ON lots.user_id = users.id
+        WHERE users.points <> coalesce(lots.points, 0)
+    """,
+    "balance is not what the last audit row says": """
+        SELECT 'user ' || users.id AS place,
+               'points ' || users.points || ', last row ' || coalesce(last.points_after, 0)
+               AS finding
+        FROM users
+        LEFT JOIN (SELECT DISTINCT ON (user_id) user_id, sequence, points_after
+                   FROM points_audit_log ORDER BY user_id, sequence DESC) last
+            ON last.user_id = users.id
+        WHERE users.points <> coalesce(last.points_after, 0)
+    """,
+    "audit rows are missing, or one too many": """
+        SELECT 'user ' || users.id AS place,
+               'expected ' || users.audit_sequence || ' rows, found ' || coalesce(log.rows, 0)
+               || ' up to number ' || coalesce(log.last, 0) AS finding
+        FROM users
+        LEFT JOIN (SELECT user_id, count(*) AS rows, max(sequence) AS last
+                   FROM points_audit_log GROUP BY user_id) log ON log.user_id = users.id
+        WHERE users.audit_sequence <> coalesce(log.rows, 0)
+           OR users.audit_sequence <> coalesce(log.last, 0)
+    """,
+    "an audit row does not begin where the one before ended": """
+        SELECT 'user ' || user_id || ' row ' || sequence AS place,
+               'before ' || points_before || ', previous after ' || previous AS finding
+        FROM (SELECT user_id, sequence, points_before,
+                     lag(points_after, 1, 0::bigint)
+                         OVER (PARTITION BY user_id ORDER BY sequence) AS previous
+              FROM points_audit_log) chained
+        WHERE points_before <> previous
+    """,
+    "an audit row does not add up": """
+        SELECT 'user ' || user_id || ' row ' || sequence AS place,
+               points_before || ' + ' || amount || ' <> ' || points_after AS finding
+        FROM points_audit_log WHERE points_before + amount <> points_after
+    """,
+    "lifetime sums do not explain the balance": """
+        SELECT 'user ' || id AS place,
+               'earned ' || lifetime_earned || ' - redeemed ' || lifetime_redeemed || ' - expired '
+               || lifetime_expired || ' + adjusted ' || lifetime_adjusted || ' <> ' || points
+               AS finding
+        FROM users
+        WHERE lifetime_earned - lifetime_redeemed - lifetime_expired + lifetime_adjusted <> points
+    """,
+    "lifetime sums are not those of the audit log": """
+        SELECT 'user ' || users.id AS place,
+               'booked ' || concat_ws('/', users.lifetime_earned, users.lifetime_redeemed,
+                                      users.lifetime_expired, users.lifetime_adjusted)
+               || ', log ' || concat_ws('/', log.earned, log.redeemed, log.expired, log.adjusted)
+               AS finding
+        FROM users
+        JOIN (SELECT users.id AS user_id,
+                     coalesce(sum(amount) FILTER (WHERE action IN ('earn', 'reverse')), 0)
+                         AS earned,
+                     -coalesce(sum(amount) FILTER (WHERE action IN ('redeem', 'extend', 'refund')),
+                               0) AS redeemed,
+                     -coalesce(sum(amount) FILTER (WHERE action = 'expire'), 0) AS expired,
+                     coalesce(sum(amount) FILTER (WHERE action = 'adjust'), 0) AS adjusted
+              FROM users LEFT JOIN points_audit_log ON user_id = users.id GROUP BY users.id) log
+            ON log.user_id = users.id
+        WHERE (users.lifetime_earned, users.lifetime_redeemed, users.lifetime_expired,
+               users.lifetime_adjusted)
+              IS DISTINCT FROM (log.earned, log.redeemed, log.expired, log.adjusted)
+    """,
+    "a lot is below zero or above what was granted": """
+        SELECT 'lot ' || id || ' of user ' || user_id AS place,
+               points || ' of ' || original_points AS finding
+        FROM points_records WHERE points < 0 OR points > original_points
+    """,
+    "a lot's points and draws are not what was granted": """
+        SELECT 'lot ' || lot.id || ' of user ' || lot.user_id AS place,
+               lot.points || ' left + ' || coalesce(draws.points, 0) || ' drawn <> '
+               || lot.original_points AS finding
+        FROM points_records lot
+        LEFT JOIN (SELECT points_record_id, sum(points) AS points FROM lot_draws
+                   GROUP BY points_record_id) draws ON draws.points_record_id = lot.id
+        WHERE lot.points + coalesce(draws.points, 0) <> lot.original_points
+    """,
+    "a lot's status contradicts its points": """
+        SELECT 'lot ' || id || ' of user ' || user_id AS place,
+               status || ' with ' || points || ' points' AS finding
+        FROM points_records
+        WHERE (status = 'used' AND points <> 0) OR (status = 'active' AND points = 0)
+    """,
+    "a user's draw is from another user's lot": """
+        SELECT 'user ' || draw.user_id || ' row ' || draw.sequence AS place,
+               'lot ' || lot.id || ' of user ' || lot.user_id AS finding
+        FROM lot_draws draw JOIN points_records lot ON lot.id = draw.points_record_id
+        WHERE draw.user_id <> lot.user_id
+    """,
+    "what was drawn is not what the audit row took": """
+        SELECT 'user ' || log.user_id || ' row ' || log.sequence AS place,
+               log.action || ' ' || log.amount || ', drawn ' || coalesce(draws.points, 0)
+               AS finding
+        FROM points_audit_log log
+        LEFT JOIN (SELECT user_id, sequence, sum(points) AS points FROM lot_draws
+                   GROUP BY user_id, sequence) draws USING (user_id, sequence)
+        WHERE (log.action IN ('redeem', 'extend', 'refund', 'reverse')
+               AND -log.amount <> coalesce(draws.points, 0))
+           OR (log.action IN ('earn', 'expire') AND draws.points IS NOT NULL)
+    """,
+    "an exchange was not paid as booked": """
+        SELECT 'exchange ' || exchange.id AS place,
+               'costs ' || exchange.points || ', paid '
+               || coalesce((-log.amount)::text, 'nothing') AS finding
+        FROM exchanges exchange
+        LEFT JOIN points_audit_log log
+            ON log.user_id = exchange.user_id AND log.sequence = exchange.audit_sequence
+           AND log.action = 'redeem' AND log.reference = exchange.id::text
+        WHERE log.amount IS DISTINCT FROM -exchange.points
+    """,
+    "points were redeemed without an exchange": """
+        SELECT 'user ' || log.user_id || ' row ' || log.sequence AS place,
+               log.amount || ' for ' || coalesce(log.reference, 'nothing') AS finding
+        FROM points_audit_log log
+        LEFT JOIN exchanges exchange
+            ON exchange.user_id = log.user_id AND exchange.audit_sequence = log.sequence
+        WHERE log.action = 'redeem' AND log.source = 'exchange' AND exchange.id IS NULL
+    """,
+    "stock does not tie to exchanges": """
+        SELECT 'item ' || item.id AS place,
+               'put in ' || item.total_stock || ', left ' || item.stock || ', exchanged '
+               || coalesce(taken.exchanges, 0) AS finding
+        FROM exchange_items item
+        LEFT JOIN (SELECT item_id, count(*) AS exchanges FROM exchanges
+                   WHERE status <> 'cancelled' GROUP BY item_id) taken ON taken.item_id = item.id
+        WHERE item.total_stock - item.stock <> coalesce(taken.exchanges, 0)
+    """,
+    "a completed task has no lot of its user": """
+        SELECT 'user ' || done.user_id || ' task ' || done.task_id AS place,
+               'lot ' || coalesce(lot.id::text, 'missing') || ' of '
+               || coalesce(lot.original_points, 0) || ' for ' || done.points_earned AS finding
+        FROM user_tasks done LEFT JOIN points_records lot ON lot.id = done.points_record_id
+        WHERE done.completed_at IS NOT NULL
+          AND (lot.user_id IS DISTINCT FROM done.user_id
+               OR lot.original_points IS DISTINCT FROM done.points_earned)
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken invariant: how many rows break it, and the first of them by name."""
+
+    rule: str
+    rows: int
+    named: tuple[str, ...]
+
+
+async def verify_ledger(session: AsyncSession) -> list[Violation]:
+    """Every violation of the ledger's invariants; an empty list says that the books are right.
+
+    The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
+    """
+    violations: list[Violation] = []
+    for rule, query in _CHECKS.items():
+        rows = (
+            await session.execute(
+                text(
+                    f"WITH broken AS ({query}) SELECT place, finding, count(*) OVER () AS rows"
+                    f" FROM broken ORDER BY place LIMIT {MOST_ROWS_NAMED}"
+                )
+            )
+        ).all()
+        if rows:
+            named = tuple(f"{row.place}: {row.finding}" for row in rows)
+            violations.append(Violation(rule, rows[0].rows, named))
+    return violations

@@ -1,0 +1,1 @@
+"""Tasks, check-ins, and the events that drive them."""

@@ -1,0 +1,249 @@
+"""Recording what users did elsewhere: progress on tasks, and points for purchases.
+
+Rules: `domain.md`, Tasks and check-in. An event counts for the period in which it occurred, even
+when it arrives later; points are granted, and counted against the caps, when it arrives.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.tasks import Event
+from services.bulk import insert_rows
+from services.calendar import Clock
+from services.errors import InvalidInput, LimitReached, MemberSuspended
+from services.identifiers import new_id
+from services.points.accounts import load_lots, lock_accounts, save_accounts
+from services.points.expiry import expiry_of
+from services.points.ledger import Account, Cause, grant, require_not_suspended
+from services.tasks.complete import pay_task
+from services.tasks.progress import (
+    ProgressKey,
+    read_earned,
+    read_progress,
+    save_progress,
+    tasks_by_event,
+)
+from services.tasks.rules import Earned, Progress, Task, period_start, require_below_caps
+
+MOST_EVENTS_A_CALL = 1_000
+PURCHASE = "purchase"
+LARGEST_AMOUNT = Decimal(1_000_000_000)
+LONGEST_EVENT_ID, LONGEST_TYPE = 128, 64
+CLOCKS_MAY_DIFFER = timedelta(minutes=5)
+
+_EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
+_ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """Something a user did; `user_id` is None when the id given names no user at all."""
+
+    event_id: str
+    user_id: int | None
+    type: str
+    amount: Decimal | None
+    occurred_at: datetime
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEvent:
+    """An event that was not recorded, and why, for the developer of the other system."""
+
+    event_id: str
+    message: str
+
+
+@dataclass(slots=True)
+class RecordedEvents:
+    """What a call changed. Events seen before, or twice in the call, are duplicates."""
+
+    recorded: int = 0
+    duplicates: int = 0
+    tasks_completed: int = 0
+    points_earned: int = 0
+    rejected: list[RejectedEvent] = field(default_factory=list[RejectedEvent])
+
+
+@dataclass(slots=True)
+class EventSettlement:
+    """What a call's new events are decided on, and what they change."""
+
+    now: datetime
+    zone: ZoneInfo
+    accounts: dict[int, Account]
+    tasks: list[Task]
+    progress: dict[ProgressKey, Progress]
+    earned: dict[int, Earned]
+    result: RecordedEvents
+    changed: dict[ProgressKey, Progress] = field(default_factory=dict[ProgressKey, Progress])
+
+
+async def record_events(
+    session: AsyncSession, events: Sequence[IncomingEvent], *, clock: Clock, zone: ZoneInfo
+) -> RecordedEvents:
+    """Record up to 1,000 events and grant what they earn, in one transaction.
+
+    Raises InvalidInput for more events than a call may bring.
+    """
+    if len(events) > MOST_EVENTS_A_CALL:
+        raise InvalidInput(("events",), f"at most {MOST_EVENTS_A_CALL} a call")
+    result = RecordedEvents()
+    accounts = await lock_accounts(session, (e.user_id for e in events if e.user_id is not None))
+    now = clock()
+    acceptable = _sift(events, accounts, now, result)
+    new = await _insert_new(session, acceptable, now)
+    result.recorded, result.duplicates = len(new), result.duplicates + len(acceptable) - len(new)
+    await load_lots(session, accounts, {}, now)
+    settlement = await _read(session, new, accounts, now, zone, result)
+    for event in sorted(new, key=lambda event: event.occurred_at):
+        decide(settlement, event, new_id)
+    await save_accounts(session, accounts.values())
+    await save_progress(session, list(settlement.changed.values()))
+    return result
+
+
+def _sift(
+    events: Iterable[IncomingEvent],
+    accounts: dict[int, Account],
+    now: datetime,
+    result: RecordedEvents,
+) -> list[IncomingEvent]:
+    """Keep the acceptable events, once each; note the others on `result`."""
+    kept: dict[str, IncomingEvent] = {}
+    for event in events:
+        problem = _problem(event, accounts, now)
+        if problem is not None:
+            result.rejected.append(RejectedEvent(event.event_id, problem))
+        elif event.event_id in kept:
+            result.duplicates += 1
+        else:
+            kept[event.event_id] = event
+    return list(kept.values())
+
+
+def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) -> str | None:
+    if event.user_id not in accounts:
+        return "userId names no user"
+    if not 1 <= len(event.event_id) <= LONGEST_EVENT_ID:
+        return f"eventId needs 1 to {LONGEST_EVENT_ID} characters"
+    if not 1 <= len(event.type) <= LONGEST_TYPE:
+        return f"type needs 1 to {LONGEST_TYPE} characters"
+    if event.occurred_at > now + CLOCKS_MAY_DIFFER:
+        return "occurredAt lies in the future"
+    if event.type == PURCHASE and event.amount is None:
+        return "a purchase needs an amount"
+    if event.amount is not None and not 0 <= event.amount <= LARGEST_AMOUNT:
+        return f"amount lies outside 0 to {LARGEST_AMOUNT}"
+    if _has_nul(event):
+        return "no text may hold the character U+0000"
+    return None
+
+
+def _has_nul(event: IncomingEvent) -> bool:
+    texts = (event.event_id, event.type)
+    return any("\x00" in text for text in texts) or b"\\u0000" in orjson.dumps(event.attributes)
+
+
+async def _insert_new(
+    session: AsyncSession, events: Sequence[IncomingEvent], now: datetime
+) -> list[IncomingEvent]:
+    """Insert in the order of their ids, so that two calls with the same events cannot deadlock."""
+    rows = [
+        (e.event_id, e.user_id, e.type, e.amount, e.occurred_at, e.attributes, now)
+        for e in sorted(events, key=lambda event: event.event_id)
+    ]
+    inserted = await insert_rows(session, Event, _EVENT, rows, suffix=_ONLY_NEW)
+    new_ids = {row.event_id for row in inserted}
+    return [event for event in events if event.event_id in new_ids]
+
+
+async def _read(
+    session: AsyncSession,
+    events: Sequence[IncomingEvent],
+    accounts: dict[int, Account],
+    now: datetime,
+    zone: ZoneInfo,
+    result: RecordedEvents,
+) -> EventSettlement:
+    tasks = await tasks_by_event(session, {event.type for event in events})
+    keys = [
+        (event.user_id, task.id, period_start(task.frequency, event.occurred_at, zone))
+        for event in events
+        for task in tasks
+        if event.user_id is not None and counts(task, event)
+    ]
+    progress = await read_progress(session, keys)
+    earned = await read_earned(session, {user_id for user_id, _, _ in keys}, now, zone)
+    return EventSettlement(now, zone, accounts, tasks, progress, earned, result)
+
+
+def counts(task: Task, event: IncomingEvent) -> bool:
+    """Whether an event is progress on a task: its type, a large enough amount, while it ran."""
+    if task.rules.event != event.type or not task.is_running(event.occurred_at):
+        return False
+    return task.rules.min_amount is None or (event.amount or 0) >= task.rules.min_amount
+
+
+def decide(
+    settlement: EventSettlement, event: IncomingEvent, fresh_id: Callable[[], UUID]
+) -> None:
+    """Let one new event move its user's tasks and points. Pure but for the ids it is handed."""
+    if event.user_id is None:
+        return
+    account = settlement.accounts[event.user_id]
+    if event.type == PURCHASE and event.amount is not None and event.amount >= 1:
+        _pay_purchase(settlement, account, event, fresh_id())
+    for task in settlement.tasks:
+        if counts(task, event):
+            _advance(settlement, account, task, event, fresh_id)
+
+
+def _pay_purchase(
+    settlement: EventSettlement, account: Account, event: IncomingEvent, lot_id: UUID
+) -> None:
+    """One point per whole unit of currency."""
+    points = int(event.amount or 0)
+    cause = Cause(PURCHASE, event.event_id, "system")
+    expires_at = expiry_of(PURCHASE, settlement.now, settlement.zone)
+    grant(account, lot_id, points, cause, expires_at, settlement.now)
+    settlement.result.points_earned += points
+
+
+def _advance(
+    settlement: EventSettlement, account: Account, task: Task, event: IncomingEvent, fresh_id: Callable[[], UUID]
+) -> None:
+    period = period_start(task.frequency, event.occurred_at, settlement.zone)
+    key = (account.user_id, task.id, period)
+    progress = settlement.progress.setdefault(key, Progress(*key))
+    if progress.completed_at is not None:
+        return
+    progress.progress = min(progress.progress + 1, task.rules.target)
+    settlement.changed[key] = progress
+    if task.rules.claim == "auto" and progress.progress >= task.rules.target:
+        _pay_if_allowed(settlement, account, task, progress, fresh_id)
+
+
+def _pay_if_allowed(
+    settlement: EventSettlement, account: Account, task: Task, progress: Progress, fresh_id: Callable[[], UUID]
+) -> None:
+    """Grant an automatic task. Over a cap it stays open: a later event, or the member, claims it."""
+    now, zone = settlement.now, settlement.zone
+    earned = settlement.earned[account.user_id]
+    try:
+        require_not_suspended(account, now)
+        require_below_caps(earned, task.points_reward, now, zone)
+    except (MemberSuspended, LimitReached):
+        return
+    lot = pay_task(account, task, progress, earned, fresh_id(), now, zone)
+    settlement.result.tasks_completed += 1
+    settlement.result.points_earned += lot.original_points

@@ -1,0 +1,94 @@
+"""Reading and writing what members have done of their tasks."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from datetime import date, datetime
+from operator import attrgetter
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.tasks import Task as TaskTable
+from models.tasks import UserTask
+from services.bulk import among, insert_rows
+from services.calendar import day_start, local_day, week_start
+from services.tasks.rules import Earned, Progress, Task, task_from_row
+
+ProgressKey = tuple[int, int, date]
+"""(user id, task id, first day of the period)."""
+
+_PROGRESS = tuple(field.name for field in fields(Progress))
+_progress_row = attrgetter(*_PROGRESS)
+_READ_PROGRESS = text(
+    """
+    SELECT user_id, task_id, period_start, progress, completed_at, points_earned, points_record_id
+    FROM user_tasks
+    JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:task_ids AS bigint[]), CAST(:periods AS date[]))
+        AS asked(user_id, task_id, period_start) USING (user_id, task_id, period_start)
+    """
+)
+_EARNED = text(
+    """
+    SELECT user_id, sum(points_earned)::bigint AS this_week,
+           coalesce(sum(points_earned) FILTER (WHERE completed_at >= :day), 0)::bigint AS today
+    FROM user_tasks
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND completed_at >= :week
+    GROUP BY user_id
+    """
+)
+_OVERWRITE = (
+    "ON CONFLICT (user_id, task_id, period_start) DO UPDATE SET progress = excluded.progress,"
+    " completed_at = excluded.completed_at, points_earned = excluded.points_earned,"
+    " points_record_id = excluded.points_record_id"
+)
+
+
+async def tasks_by_id(session: AsyncSession, task_ids: Iterable[int]) -> dict[int, Task]:
+    """Those of `task_ids` that exist."""
+    statement = select(TaskTable.__table__).where(among(TaskTable.id, task_ids))
+    return {row.id: task_from_row(row) for row in await session.execute(statement)}
+
+
+async def tasks_by_event(session: AsyncSession, event_types: Iterable[str]) -> list[Task]:
+    """Active tasks that one of these types of event drives."""
+    event = TaskTable.config["event"].astext
+    statement = select(TaskTable.__table__).where(TaskTable.is_active, among(event, event_types))
+    rows = await session.execute(statement.order_by(TaskTable.id))
+    return [task_from_row(row) for row in rows]
+
+
+async def read_progress(
+    session: AsyncSession, keys: Iterable[ProgressKey]
+) -> dict[ProgressKey, Progress]:
+    """The progress stored for `keys`; under the users' locks it cannot move meanwhile."""
+    asked = sorted(set(keys))
+    if not asked:
+        return {}
+    user_ids, task_ids, periods = (list(column) for column in zip(*asked, strict=True))
+    parameters = {"user_ids": user_ids, "task_ids": task_ids, "periods": periods}
+    rows = [Progress(*row) for row in await session.execute(_READ_PROGRESS, parameters)]
+    return {(row.user_id, row.task_id, row.period_start): row for row in rows}
+
+
+async def read_earned(
+    session: AsyncSession, user_ids: Iterable[int], now: datetime, zone: ZoneInfo
+) -> dict[int, Earned]:
+    """What tasks have paid each user today and this week; every user asked for is present."""
+    today = local_day(now, zone)
+    asked = sorted(set(user_ids))
+    parameters = {
+        "user_ids": asked,
+        "day": day_start(today, zone),
+        "week": day_start(week_start(today), zone),
+    }
+    earned = {user_id: Earned() for user_id in asked}
+    for row in await session.execute(_EARNED, parameters):
+        earned[row.user_id] = Earned(row.today, row.this_week)
+    return earned
+
+
+async def save_progress(session: AsyncSession, changed: Sequence[Progress]) -> None:
+    """Write progress back; the users are locked, so nothing newer can be overwritten."""
+    rows = [_progress_row(progress) for progress in changed]
+    await insert_rows(session, UserTask, _PROGRESS, rows, suffix=_OVERWRITE)

@@ -1,0 +1,212 @@
+"""A task and its rules as plain data (`domain.md`, Tasks and check-in)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row
+
+from models.catalogue import LimitPeriod
+from models.tasks import TaskFrequency
+from services.calendar import day_start, local_day, week_start
+from services.errors import LimitReached, Refusal
+from services.points.expiry import Lifetime, parse_lifetime
+
+MOST_POINTS_A_DAY = 1_000
+MOST_POINTS_A_WEEK = 5_000
+TASK_SOURCE = "task"
+
+ONLY_PERIOD = date(1970, 1, 1)
+"""The one period of a task that can be completed once."""
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands for a member (`contract.graphql`, TaskStatus)."""
+
+    AVAILABLE = "available"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    UNAVAILABLE = "unavailable"
+
+
+class TaskRefusal(StrEnum):
+    """Why a task cannot be completed (`contract.graphql`, TaskRefusal)."""
+
+    ALREADY_COMPLETED = "already_completed"
+    NOT_STARTED = "not_started"
+    ENDED = "ended"
+    INACTIVE = "inactive"
+    REQUIREMENT_UNMET = "requirement_unmet"
+
+
+class TaskNotCompletable(Refusal):
+    """The task cannot be completed by this member now."""
+
+    def __init__(
+        self,
+        reason: TaskRefusal,
+        available_again_at: datetime | None = None,
+        *,
+        is_check_in: bool = False,
+    ) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.available_again_at = available_again_at
+        self.is_check_in = is_check_in
+
+
+class TaskCapReached(LimitReached):
+    """Tasks have paid as much as a day or week may bring."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRules:
+    """A task's `config`, read. `event` None: nothing drives it, the member just does it."""
+
+    event: str | None
+    target: int
+    min_amount: Decimal | None
+    claim: Literal["manual", "auto"]
+    verification: bool
+    lifetime: Lifetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a member does to earn."""
+
+    id: int
+    name: str
+    description: str | None
+    points_reward: int
+    frequency: TaskFrequency
+    is_active: bool
+    starts_at: datetime | None
+    ends_at: datetime | None
+    config: Mapping[str, Any]
+    rules: TaskRules
+
+    def is_running(self, instant: datetime) -> bool:
+        """Active, started and not ended."""
+        return self.unavailable_because(instant) is None
+
+    def unavailable_because(self, instant: datetime) -> TaskRefusal | None:
+        """Why nobody can complete the task at `instant`; None when they can."""
+        if not self.is_active:
+            return TaskRefusal.INACTIVE
+        if self.starts_at is not None and instant < self.starts_at:
+            return TaskRefusal.NOT_STARTED
+        if self.ends_at is not None and instant >= self.ends_at:
+            return TaskRefusal.ENDED
+        return None
+
+
+@dataclass(slots=True)
+class Progress:
+    """One member's progress on one task in one period."""
+
+    user_id: int
+    task_id: int
+    period_start: date
+    progress: int = 0
+    completed_at: datetime | None = None
+    points_earned: int = 0
+    points_record_id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTask:
+    """A task as one member sees it."""
+
+    task: Task
+    status: TaskStatus
+    current: int
+    available_again_at: datetime | None
+
+
+@dataclass(slots=True)
+class Earned:
+    """Points earned from tasks in the running day and week."""
+
+    today: int = 0
+    this_week: int = 0
+
+
+def task_from_row(row: Row[Any]) -> Task:
+    """Read a row of the tasks table."""
+    return Task(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        points_reward=row.points_reward,
+        frequency=TaskFrequency(row.frequency),
+        is_active=row.is_active,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        config=row.config,
+        rules=parse_rules(row.config),
+    )
+
+
+def parse_rules(config: Mapping[str, Any]) -> TaskRules:
+    """Read a task's `config`; raises ValueError for what no task may say."""
+    target, minimum = config.get("target", 1), config.get("min_amount")
+    claim, event = config.get("claim", "manual"), config.get("event")
+    if type(target) is not int or target < 1:
+        raise ValueError(f"target: a whole number of at least 1, not {target!r}")
+    if claim not in ("manual", "auto") or not isinstance(event, str | None):
+        raise ValueError(f"claim, event: {claim!r}, {event!r}")
+    return TaskRules(
+        event=event,
+        target=target,
+        min_amount=None if minimum is None else Decimal(str(minimum)),
+        claim=claim,
+        verification=config.get("verification") is True,
+        lifetime=parse_lifetime(config["expiry"]) if "expiry" in config else None,
+    )
+
+
+def period_start(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> date:
+    """The first day of the period of `instant`: what makes a completion single."""
+    day = local_day(instant, zone)
+    match frequency:
+        case TaskFrequency.DAILY:
+            return day
+        case TaskFrequency.WEEKLY:
+            return week_start(day)
+        case TaskFrequency.ONCE:
+            return ONLY_PERIOD
+
+
+def next_period(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> datetime | None:
+    """When a task completed at `instant` can be completed again; None where it never can."""
+    if frequency is TaskFrequency.ONCE:
+        return None
+    length = timedelta(days=1 if frequency is TaskFrequency.DAILY else 7)
+    return day_start(period_start(frequency, instant, zone) + length, zone)
+
+
+def require_below_caps(earned: Earned, reward: int, now: datetime, zone: ZoneInfo) -> None:
+    """Raise TaskCapReached when `reward` more would be over what tasks may pay."""
+    if earned.today + reward > MOST_POINTS_A_DAY:
+        again = next_period(TaskFrequency.DAILY, now, zone)
+        raise TaskCapReached(MOST_POINTS_A_DAY, LimitPeriod.DAY, again)
+    if earned.this_week + reward > MOST_POINTS_A_WEEK:
+        again = next_period(TaskFrequency.WEEKLY, now, zone)
+        raise TaskCapReached(MOST_POINTS_A_WEEK, LimitPeriod.WEEK, again)
+
+
+def member_task(task: Task, progress: Progress | None, now: datetime, zone: ZoneInfo) -> MemberTask:
+    """The task as the member with that progress sees it at `now`."""
+    current = progress.progress if progress else 0
+    if progress is not None and progress.completed_at is not None:
+        again = next_period(task.frequency, now, zone)
+        return MemberTask(task, TaskStatus.COMPLETED, max(current, task.rules.target), again)
+    if not task.is_running(now):
+        return MemberTask(task, TaskStatus.UNAVAILABLE, current, None)
+    status = TaskStatus.IN_PROGRESS if current else TaskStatus.AVAILABLE
+    return MemberTask(task, status, current, None)

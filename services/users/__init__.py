@@ -1,0 +1,1 @@
+"""Who is calling: bearer tokens and the proof that a person is there."""
