@@ -1,0 +1,70 @@
+"""What a field may ask for: who is asking, the mall, and loaders that batch what they read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import strawberry
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schema.loaders import Loaders
+from services.errors import Unauthenticated
+from services.mall import Mall
+from services.transaction import reading
+from services.users.claims import Role
+
+MOST_SESSIONS_A_REQUEST = 4
+"""Root fields of a query run concurrently: one request must not drain the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The user a valid token speaks for."""
+
+    user_id: int
+    roles: frozenset[Role]
+    locale: str
+
+
+@dataclass
+class Context:
+    """One request, or one WebSocket connection. `viewer` is None for anonymous requests."""
+
+    mall: Mall
+    viewer: Viewer | None
+    locale: str
+    remote_address: str | None
+    _sessions: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MOST_SESSIONS_A_REQUEST)
+    )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading, held as shortly as possible."""
+        async with self._sessions, reading(self.mall.stores.read) as session:
+            yield session
+
+    @cached_property
+    def loaders(self) -> Loaders:
+        """Loaders of this request; a mutation drops them, for it changes what they hold."""
+        return Loaders(self.read, self.mall.clock, self.mall.zone)
+
+    def forget_loaded(self) -> None:
+        """Let what is read from now on see what a mutation changed."""
+        self.__dict__.pop("loaders", None)
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return self.mall.clock()
+
+    def require_viewer(self) -> Viewer:
+        """The viewer; raises Unauthenticated for anonymous requests."""
+        if self.viewer is None:
+            raise Unauthenticated
+        return self.viewer
+
+
+Info = strawberry.Info[Context, None]

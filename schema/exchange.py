@@ -1,0 +1,292 @@
+"""Exchanges, what they give, and the lots that paid."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from models.exchange import CouponStatus, ExchangeStatus
+from schema.catalogue import ExchangeItem
+from schema.context import Info
+from schema.ids import encode_id
+from schema.node import Node, PageInfo, page_info
+from schema.problems import (
+    IdempotencyConflict,
+    InsufficientPoints,
+    InvalidInput,
+    ItemUnavailable,
+    LimitReached,
+    MemberSuspended,
+    NotFound,
+    OutOfStock,
+    VerificationRequired,
+)
+from schema.scalars import Points
+from services import messages
+from services.exchange import decide, rewards
+from services.exchange.quick_options import QuickOption
+from services.paging import Page
+from services.points import ledger
+from services.points.expiry import EXPIRING_SOON_DAYS
+
+strawberry.enum(ExchangeStatus)
+strawberry.enum(CouponStatus)
+
+
+@strawberry.type
+class Coupon(Node):
+    """A code that the member holds."""
+
+    code: str
+    status: CouponStatus
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, coupon: rewards.Coupon) -> "Coupon":
+        """The contract's view of a coupon."""
+        return cls(
+            id=encode_id("Coupon", coupon.id),
+            code=coupon.code,
+            status=coupon.status,
+            expires_at=coupon.expires_at,
+        )
+
+
+@strawberry.type
+class VipMembership:
+    """A membership level and when it ends."""
+
+    level: int
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, membership: rewards.VipMembership) -> "VipMembership":
+        """The contract's view of a membership."""
+        return cls(level=membership.level, expires_at=membership.expires_at)
+
+
+@strawberry.type
+class Shipment:
+    """Where a physical item goes, and how it travels."""
+
+    recipient: str | None
+    phone: str | None
+    address: str | None
+    carrier: str | None
+    tracking_number: str | None
+
+    @classmethod
+    def of(cls, shipment: rewards.Shipment) -> "Shipment":
+        """The contract's view of a shipment."""
+        return cls(
+            recipient=shipment.recipient,
+            phone=shipment.phone,
+            address=shipment.address,
+            carrier=shipment.carrier,
+            tracking_number=shipment.tracking_number,
+        )
+
+
+@strawberry.type
+class ManualDelivery:
+    """How a reward arrives that nothing else describes."""
+
+    note: str
+
+
+Reward = Annotated[
+    Coupon | VipMembership | Shipment | ManualDelivery, strawberry.union(name="Reward")
+]
+
+
+def reward_of(reward: rewards.Reward) -> Coupon | VipMembership | Shipment | ManualDelivery:
+    """The contract's view of a reward."""
+    match reward:
+        case rewards.Coupon():
+            return Coupon.of(reward)
+        case rewards.VipMembership():
+            return VipMembership.of(reward)
+        case rewards.Shipment():
+            return Shipment.of(reward)
+        case rewards.ManualDelivery():
+            return ManualDelivery(note=reward.note)
+
+
+@strawberry.type
+class LotDraw:
+    """What one lot paid."""
+
+    points_record_id: strawberry.ID
+    points: Points
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, draw: ledger.Draw) -> "LotDraw":
+        """The contract's view of a draw."""
+        return cls(
+            points_record_id=encode_id("PointsRecord", draw.points_record_id),
+            points=draw.points,
+            expires_at=draw.expires_at,
+        )
+
+
+@strawberry.type
+class Exchange(Node):
+    """One purchase."""
+
+    points: Points
+    status: ExchangeStatus
+    created_at: datetime
+    updated_at: datetime
+    exchange: strawberry.Private[decide.Exchange]
+
+    @strawberry.field
+    async def item(self, info: Info) -> ExchangeItem:
+        """What was bought."""
+        item = await info.context.loaders.item.load(self.exchange.item_id)
+        if item is None:
+            raise LookupError(f"exchange {self.exchange.id} of an item that is gone")
+        return ExchangeItem.of(item)
+
+    @strawberry.field
+    async def reward(self, info: Info) -> Reward:
+        """What it gave."""
+        reward = await info.context.loaders.reward.load(self.exchange.id)
+        if reward is None:
+            raise LookupError(f"exchange {self.exchange.id} without a reward")
+        return reward_of(reward)
+
+    @strawberry.field(description="The lots that paid for it, in the order they were drawn.")
+    async def paid_from(self, info: Info) -> list[LotDraw]:
+        """Batched over all exchanges of the request."""
+        payment = (self.exchange.user_id, self.exchange.audit_sequence)
+        return [LotDraw.of(draw) for draw in await info.context.loaders.draws.load(payment)]
+
+    @classmethod
+    def of(cls, exchange: decide.Exchange) -> "Exchange":
+        """The contract's view of an exchange."""
+        return cls(
+            id=encode_id("Exchange", exchange.id),
+            points=exchange.points,
+            status=exchange.status,
+            created_at=exchange.created_at,
+            updated_at=exchange.updated_at,
+            exchange=exchange,
+        )
+
+
+@strawberry.type
+class ExchangeEdge:
+    """An exchange in a list."""
+
+    cursor: str
+    node: Exchange
+
+
+@strawberry.type
+class ExchangeConnection:
+    """A page of exchanges."""
+
+    edges: list[ExchangeEdge]
+    nodes: list[Exchange]
+    page_info: PageInfo
+
+    @classmethod
+    def of(cls, page: Page[decide.Exchange]) -> "ExchangeConnection":
+        """The contract's view of a page of exchanges."""
+        nodes = [Exchange.of(exchange) for exchange in page.rows]
+        edges = [ExchangeEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)]
+        return cls(edges=edges, nodes=nodes, page_info=page_info(page))
+
+
+@strawberry.type
+class QuickExchangeOption:
+    """An item worth one click."""
+
+    item: ExchangeItem
+    can_exchange: bool
+    remaining_points: Points = strawberry.field(description="Points left after this exchange.")
+    expiry_warning: str | None = strawberry.field(
+        description="Set when points that expire within 7 days would pay for it."
+    )
+
+    @strawberry.field
+    async def exchange_count(self, info: Info) -> int:
+        """The item's."""
+        return await info.context.loaders.exchange_count.load(self.item.item.id) or 0
+
+    @classmethod
+    def of(cls, option: QuickOption, expiring_soon: int, locale: str) -> "QuickExchangeOption":
+        """The contract's view of an option, its warning in the member's language."""
+        return cls(
+            item=ExchangeItem.of(option.item),
+            can_exchange=option.can_exchange,
+            remaining_points=option.remaining_points,
+            expiry_warning=_warning(expiring_soon, locale) if option.expires_soon else None,
+        )
+
+
+def _warning(expiring_soon: int, locale: str) -> str:
+    return messages.message(
+        locale,
+        "{points} of your points expire within {days} days; they would pay for this.",
+        points=expiring_soon,
+        days=EXPIRING_SOON_DAYS,
+    )
+
+
+@strawberry.type
+class QuickExchangeOptions:
+    """A few items worth one click."""
+
+    available: Points
+    minimum_points: Points = strawberry.field(
+        description="Below this balance no options are offered."
+    )
+    options: list[QuickExchangeOption]
+
+
+@strawberry.input
+class ShippingInput:
+    """Where a physical item is to go."""
+
+    recipient: str
+    phone: str
+    address: str
+
+
+@strawberry.input
+class OneClickExchangeInput:
+    """`idempotencyKey`: 1 to 128 characters; the same key never settles twice."""
+
+    item_id: strawberry.ID
+    idempotency_key: str
+    shipping: ShippingInput | None = None
+    verification_token: str | None = None
+
+
+@strawberry.type
+class OneClickExchangeSuccess:
+    """An exchange that was made."""
+
+    exchange: Exchange
+    points_used: Points
+    remaining_points: Points
+    replayed: bool = strawberry.field(
+        description="True when this key had already been settled: the first answer again."
+    )
+
+
+OneClickExchangeResult = Annotated[
+    OneClickExchangeSuccess
+    | NotFound
+    | InvalidInput
+    | InsufficientPoints
+    | OutOfStock
+    | ItemUnavailable
+    | LimitReached
+    | IdempotencyConflict
+    | VerificationRequired
+    | MemberSuspended,
+    strawberry.union(name="OneClickExchangeResult"),
+]

@@ -1,0 +1,101 @@
+"""One loader per edge: fields ask for one, the loader reads for all of them in one statement."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property
+from typing import Any, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from strawberry.dataloader import DataLoader
+
+from models.catalogue import LimitPeriod
+from services.calendar import Clock
+from services.catalogue.items import Item, items_by_id
+from services.catalogue.popularity import exchange_counts
+from services.exchange.decide import Exchange
+from services.exchange.history import (
+    draws_by_payment,
+    exchanges_by_id,
+    memberships,
+    rewards_by_exchange,
+)
+from services.exchange.limits import count_taken
+from services.exchange.rewards import Reward, VipMembership
+from services.points.balance import Balance, balances
+from services.points.ledger import Draw
+from services.tasks.check_in import LastCheckIn, last_check_ins
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+OpenRead = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
+
+class Loaders:
+    """The loaders of one request, made when first asked for."""
+
+    def __init__(self, read: OpenRead, clock: Clock, zone: ZoneInfo) -> None:
+        """`read` opens a session for one statement."""
+        self._read = read
+        self._clock = clock
+        self._zone = zone
+
+    def _loader(
+        self, find: Callable[[AsyncSession, list[Any]], Awaitable[dict[Any, Any]]]
+    ) -> DataLoader[Any, Any]:
+        async def load(keys: list[Any]) -> list[Any]:
+            async with self._read() as session:
+                found = await find(session, keys)
+            return [found.get(key) for key in keys]
+
+        return DataLoader(load_fn=load)
+
+    @cached_property
+    def item(self) -> DataLoader[int, Item | None]:
+        """An item by id."""
+        return self._loader(items_by_id)
+
+    @cached_property
+    def exchange_count(self) -> DataLoader[int, int | None]:
+        """How often an item was exchanged of late, by its id; None for never."""
+        return self._loader(
+            lambda session, ids: exchange_counts(session, ids, self._clock(), self._zone)
+        )
+
+    @cached_property
+    def balance(self) -> DataLoader[int, Balance | None]:
+        """A user's balance by user id."""
+        return self._loader(lambda session, ids: balances(session, ids, self._clock()))
+
+    @cached_property
+    def taken(self) -> DataLoader[tuple[int, int], dict[LimitPeriod, int] | None]:
+        """What a user has taken of an item, by (user id, item id); None for nothing."""
+        return self._loader(
+            lambda session, pairs: count_taken(session, pairs, self._clock(), self._zone)
+        )
+
+    @cached_property
+    def exchange(self) -> DataLoader[UUID, Exchange | None]:
+        """An exchange by id."""
+        return self._loader(exchanges_by_id)
+
+    @cached_property
+    def reward(self) -> DataLoader[UUID, Reward | None]:
+        """What an exchange gave, by its id."""
+        return self._loader(rewards_by_exchange)
+
+    @cached_property
+    def draws(self) -> DataLoader[tuple[int, int], list[Draw]]:
+        """The lots that paid, by (user id, number of the change of the balance)."""
+        return self._loader(draws_by_payment)
+
+    @cached_property
+    def memberships(self) -> DataLoader[int, list[VipMembership]]:
+        """Running memberships by user id."""
+        return self._loader(lambda session, ids: memberships(session, ids, self._clock()))
+
+    @cached_property
+    def last_check_in(self) -> DataLoader[int, LastCheckIn | None]:
+        """The latest check-in by user id; None for never."""
+        return self._loader(last_check_ins)

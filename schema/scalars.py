@@ -1,0 +1,69 @@
+"""The scalars of the contract, strict in both directions."""
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, NewType
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.scalars import JSON
+
+from models.base import MAX_POINTS
+
+if TYPE_CHECKING:
+    Points = int
+else:
+    Points = NewType("Points", int)
+
+
+def _parse_points(value: Any) -> int:
+    # A bool is an int to Python; 5.0 is a whole number to JSON and to a JavaScript client.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not -MAX_POINTS <= value <= MAX_POINTS:
+        raise GraphQLError(f"Points must be a whole number within ±{MAX_POINTS}")
+    return value
+
+
+def _parse_instant(value: Any) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is None or "T" not in value.upper():
+            raise ValueError(value)
+        return instant.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise GraphQLError("DateTime must be RFC 3339 with an offset") from error
+
+
+def _write_instant(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parse_day(value: Any) -> date:
+    try:
+        return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 — a day has no zone
+    except (ValueError, TypeError) as error:
+        raise GraphQLError("Date must be YYYY-MM-DD") from error
+
+
+SCALARS: dict[object, Any] = {
+    Points: strawberry.scalar(
+        name="Points",
+        description="A whole number of points, between -(2^53-1) and 2^53-1.",
+        serialize=int,
+        parse_value=_parse_points,
+    ),
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="An instant, RFC 3339 in UTC with a `Z`, microseconds at most.",
+        serialize=_write_instant,
+        parse_value=_parse_instant,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A calendar day in the mall's time zone, `YYYY-MM-DD`.",
+        serialize=date.isoformat,
+        parse_value=_parse_day,
+    ),
+}
+
+__all__ = ["JSON", "SCALARS", "Points"]

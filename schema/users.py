@@ -1,0 +1,66 @@
+"""The signed-in user."""
+
+from datetime import datetime
+
+import strawberry
+
+from schema.context import Info
+from schema.exchange import VipMembership
+from schema.ids import encode_id
+from schema.node import Node
+from schema.points import Balance, load_balance
+from services.calendar import local_day
+from services.tasks.check_in import running_streak
+from services.users import profile
+
+
+@strawberry.type(description="The signed-in user, or any user to an operator.")
+class User(Node):
+    """A person with a balance."""
+
+    username: str
+    email: str | None
+    phone: str | None
+    avatar_url: str | None
+    locale: str
+    timezone: str
+    interests: list[str]
+    created_at: datetime
+    last_login_at: datetime | None
+    suspended_until: datetime | None
+    user_id: strawberry.Private[int]
+
+    @strawberry.field
+    async def balance(self, info: Info) -> Balance:
+        """What the user has."""
+        return await load_balance(info, self.user_id)
+
+    @strawberry.field
+    async def vip(self, info: Info) -> list[VipMembership]:
+        """Running memberships, highest level first."""
+        held = await info.context.loaders.memberships.load(self.user_id)
+        return [VipMembership.of(membership) for membership in held]
+
+    @strawberry.field
+    async def check_in_streak(self, info: Info) -> int:
+        """Consecutive days signed in, up to today or yesterday; 0 once a day was missed."""
+        last = await info.context.loaders.last_check_in.load(self.user_id)
+        return running_streak(last, local_day(info.context.now(), info.context.mall.zone))
+
+    @classmethod
+    def of(cls, user: profile.User) -> "User":
+        """The contract's view of a user."""
+        return cls(
+            id=encode_id("User", user.id),
+            username=user.username,
+            email=user.email,
+            phone=user.phone,
+            avatar_url=user.avatar_url,
+            locale=user.locale,
+            timezone=user.timezone,
+            interests=list(user.interests),
+            created_at=user.created_at,
+            last_login_at=user.last_login_at,
+            suspended_until=user.suspended_until,
+            user_id=user.id,
+        )
