@@ -1,0 +1,99 @@
+"""The ASGI application: opens the mall, mounts GraphQL and the plain HTTP routes."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from resolvers.endpoint import GraphQLEndpoint
+from resolvers.errors import describe_error
+from resolvers.requests import Requests
+from resolvers.root import build_schema
+from routes import plain_routes
+from schema.context import Context
+from services.calendar import Clock, system_clock
+from services.mall import Mall, open_mall
+from settings import Settings, load_settings, require_access
+
+
+class _Mounted:
+    """Stands at an address from the start; what serves there exists once the mall is open."""
+
+    def __init__(self) -> None:
+        self.application: GraphQLEndpoint[Context] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.application is not None  # noqa: S101 - no request arrives before the lifespan
+        await self.application(scope, receive, send)
+
+
+def create_app(settings: Settings, clock: Clock = system_clock) -> Starlette:
+    """The application for these settings; raises SettingsError when no token could be checked."""
+    require_access(settings)
+    graphql = _Mounted()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_mall(settings, clock) as mall:
+            app.state.mall = mall
+            graphql.application = _endpoint(mall)
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            *plain_routes(settings),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _endpoint(mall: Mall) -> GraphQLEndpoint[Context]:
+    server = mall.settings.server
+    requests = Requests(mall)
+    is_dev = mall.settings.mall.profile == "dev"
+    return GraphQLEndpoint[Context](
+        build_schema(),
+        make_context=requests.context,
+        describe_error=describe_error,
+        on_connect=requests.on_connect,
+        max_body_bytes=server.max_body_bytes,
+        graphiql=is_dev if server.graphiql is None else server.graphiql,
+    )
+
+
+def app_from_environment() -> Starlette:
+    """The application as `MALL_` variables describe it: what a web process runs."""
+    settings = load_settings()
+    configure_logging(settings)
+    return create_app(settings)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured logs to standard error: JSON in production, readable lines in dev."""
+    is_dev = settings.mall.profile == "dev"
+    level = logging.getLevelNamesMapping()[settings.server.log_level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(
+                [structlog.dev.ConsoleRenderer()]
+                if is_dev
+                else [
+                    structlog.processors.dict_tracebacks,
+                    structlog.processors.JSONRenderer(),
+                ]
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,1 @@
+"""Root fields of the GraphQL API and the endpoint that serves them."""

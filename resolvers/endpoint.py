@@ -1,0 +1,189 @@
+"""The GraphQL endpoint: POST, GET, server-sent events, multipart and WebSocket at one address.
+
+HTTP is answered here, on the shortest way through graphql-core. WebSocket connections take
+Strawberry's way with the classes of ``resolvers.websocket``.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import orjson
+from graphql import OperationType
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry import Schema
+from strawberry.asgi import GraphQL
+from strawberry.http.streaming import SSETransport
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+
+from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
+from resolvers.caches import DocumentCache
+from resolvers.media_types import Wanted, wanted
+from resolvers.operation_requests import read_operation
+from resolvers.operations import UNKNOWN_OPERATION, Operations
+from resolvers.transport_errors import (
+    DescribeError,
+    Description,
+    RefuseRequest,
+    describe_closing,
+    describe_outside_fields,
+    error_entry,
+    status_of,
+)
+from resolvers.websocket import OnConnect, SocketAdapter, SocketHandler
+
+Context = TypeVar("Context")
+
+_MAX_OPERATIONS_PER_SOCKET: Final = 100
+_BAD_REQUEST: Final = 400
+_SERVER_ERRORS: Final = 500
+
+
+class GraphQLEndpoint(GraphQL[Context, None]):
+    """An ASGI application that serves one schema.
+
+    ``make_context`` gets the request, without its body, or the WebSocket; what it raises is
+    described to the client like what a resolver raises. ``describe_error`` names what a client may
+    know of an exception. ``on_connect`` gets a socket's context and the payload of its
+    ``connection_init`` and may raise RefuseConnection. ``allowed_origins`` may open WebSockets
+    besides pages of this origin. Raises ValueError for a schema with extensions, which would not
+    run.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        make_context: Callable[[HTTPConnection], Awaitable[Context]],
+        describe_error: DescribeError | None = None,
+        on_connect: OnConnect | None = None,
+        max_body_bytes: int = 1024 * 1024,
+        graphiql: bool = False,
+        allowed_origins: Sequence[str] = (),
+        connection_init_timeout_s: float = 10.0,
+    ) -> None:
+        super().__init__(
+            schema,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=connection_init_timeout_s),
+            max_subscriptions_per_connection=_MAX_OPERATIONS_PER_SOCKET,
+            allowed_origins=allowed_origins,
+        )
+        self._make_context = make_context
+        self._describe_error = describe_error or _describe_nothing
+        self._max_body_bytes = max_body_bytes
+        self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
+        self._operations = Operations(schema, self._describe_error)
+        self._prepare_sockets(on_connect or _welcome)
+
+    def _prepare_sockets(self, on_connect: OnConnect) -> None:
+        adapter: Any = partial(SocketAdapter, max_bytes=self._max_body_bytes)
+        handler: Any = partial(
+            SocketHandler,
+            operations=self._operations,
+            on_connect=on_connect,
+            describe_error=self._describe_error,
+        )
+        self.websocket_adapter_class = adapter
+        self.graphql_transport_ws_handler_class = handler
+
+    @property
+    def documents(self) -> DocumentCache:
+        """The cache of parsed and validated documents, with its counters."""
+        return self._operations.documents
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        """Return the context of a WebSocket connection."""
+        del response
+        return await self._make_context(request)
+
+    def encode_json(self, data: object) -> str:
+        """Return text: orjson's bytes would turn WebSocket frames binary."""
+        return orjson.dumps(data).decode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or one WebSocket connection."""
+        if scope["type"] == "http":
+            await self._serve_http(scope, receive, send)
+        else:
+            await self._serve_websocket(WebSocket(scope, receive=receive, send=send))
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict[bytes, bytes](scope["headers"])
+        accept = wanted(headers.get(b"accept", b""))
+        try:
+            answer = await self._answer(scope, headers, receive, accept)
+        except RefuseRequest as refusal:
+            answer = JsonAnswer(
+                refusal.status, accept, {"errors": [refusal.entry]}, refusal.headers
+            )
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            answer = self._answer_failure(error, accept)
+        await answer(scope, receive, send)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, accept: Wanted
+    ) -> ASGIApp:
+        if self._page and accept.html and _asks_for_page(scope):
+            return self._page
+        request = await read_operation(scope, headers, receive, self._max_body_bytes)
+        prepared = self._operations.documents.prepare(request.query)
+        if prepared.errors:
+            return answer_errors(prepared.errors, _BAD_REQUEST, accept)
+        operation = prepared.operations.get(request.operation_name)
+        if operation is None:
+            raise RefuseRequest(_BAD_REQUEST, UNKNOWN_OPERATION)
+        streamed = _is_streamed(operation.operation, scope["method"], accept)
+        context = await self._make_context(Request(scope))
+        if streamed and accept.stream:
+            results = self._operations.stream(prepared, request, context)
+            return StreamAnswer(results, accept.stream)
+        result = await self._operations.execute(prepared, request, context)
+        if isinstance(result, list):
+            return answer_errors(result, _BAD_REQUEST, accept)
+        return answer_result(result, accept)
+
+    def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
+        code, message, extensions = describe_outside_fields(error, self._describe_error)
+        status = status_of(code)
+        if status < _SERVER_ERRORS and not accept.exact_status:
+            status = 200
+        return JsonAnswer(status, accept, {"errors": [error_entry(code, message, extensions)]})
+
+    async def _serve_websocket(self, websocket: WebSocket) -> None:
+        try:
+            await self.run(websocket)
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            adapter = SocketAdapter(self, websocket, websocket, self._max_body_bytes)
+            await adapter.close(*describe_closing(error, self._describe_error))
+
+
+def _asks_for_page(scope: Scope) -> bool:
+    return scope["method"] == "GET" and b"query=" not in scope["query_string"]
+
+
+def _is_streamed(kind: OperationType, method: str, accept: Wanted) -> bool:
+    """Return how the operation is answered; raise RefuseRequest when it cannot be."""
+    if kind is OperationType.MUTATION and method == "GET":
+        raise RefuseRequest(405, "Use POST for mutations", headers=((b"allow", b"POST"),))
+    if kind is OperationType.SUBSCRIPTION and not accept.stream:
+        raise RefuseRequest(_BAD_REQUEST, "Subscribe over WebSocket, or accept text/event-stream")
+    return kind is OperationType.SUBSCRIPTION or isinstance(accept.stream, SSETransport)
+
+
+def _describe_nothing(error: Exception) -> Description | None:
+    """Describe no exception: a server that was told nothing discloses nothing."""
+    del error
+
+
+async def _welcome(context: object, payload: dict[str, Any]) -> None:
+    """Let every client in."""
+    del context, payload

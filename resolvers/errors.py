@@ -1,0 +1,26 @@
+"""What a client may read of an error that is no Problem (`domain.md`, Serving GraphQL)."""
+
+import structlog
+
+from resolvers.transport_errors import Description
+from services import errors
+from services.users.captcha import CaptchaUnavailable
+from services.users.key_set import KeySetUnavailable
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def describe_error(error: Exception) -> Description | None:
+    """The code and message of an error that clients may know of; None for all others."""
+    match error:
+        case errors.Unauthenticated():
+            return "UNAUTHENTICATED", "Sign in with a valid bearer token", {}
+        case errors.Forbidden():
+            return "FORBIDDEN", "Your roles do not allow this", {}
+        case errors.BadInput():
+            return "BAD_USER_INPUT", error.message, {}
+        case errors.ServiceUnavailable() | CaptchaUnavailable() | KeySetUnavailable():
+            _log.warning("service_unavailable", cause=repr(error.__cause__ or error))
+            return "SERVICE_UNAVAILABLE", "Not available for the moment: please try again", {}
+        case _:
+            return None

@@ -1,0 +1,109 @@
+"""Root fields of exchanges."""
+
+import strawberry
+
+from models.exchange import ExchangeStatus
+from resolvers.access import Audience, field_for, mutation_for
+from resolvers.verification import is_verified
+from schema.context import Context, Info
+from schema.exchange import (
+    Exchange,
+    ExchangeConnection,
+    OneClickExchangeInput,
+    OneClickExchangeResult,
+    OneClickExchangeSuccess,
+    QuickExchangeOption,
+    QuickExchangeOptions,
+    ShippingInput,
+)
+from schema.ids import int_key
+from services.errors import Unauthenticated
+from services.exchange.decide import Placed
+from services.exchange.history import exchanges_page
+from services.exchange.place import exchange_request
+from services.exchange.quick_options import MINIMUM_POINTS, quick_options
+from services.exchange.rewards import Shipping
+from services.paging import require_page_size
+
+
+@strawberry.type
+class ExchangeQuery:
+    """What the viewer can take with one click, and has taken."""
+
+    @field_for(Audience.MEMBER)
+    async def quick_exchange_options(self, info: Info, limit: int = 3) -> QuickExchangeOptions:
+        """A few items that the balance pays for, the best fitting first."""
+        context = info.context
+        size = require_page_size(limit, "limit")
+        balance = await context.loaders.balance.load(context.require_viewer().user_id)
+        if balance is None:
+            raise Unauthenticated
+        async with context.read() as session:
+            found = await quick_options(
+                session, balance, size, context.now(), context.mall.zone
+            )
+        return QuickExchangeOptions(
+            available=balance.available,
+            minimum_points=MINIMUM_POINTS,
+            options=[
+                QuickExchangeOption.of(option, balance.expiring_soon, context.locale)
+                for option in found
+            ],
+        )
+
+    @field_for(Audience.MEMBER)
+    async def exchanges(
+        self,
+        info: Info,
+        first: int | None = 20,
+        after: str | None = None,
+        status: ExchangeStatus | None = None,
+    ) -> ExchangeConnection:
+        """The viewer's exchanges, newest first."""
+        user_id, size = info.context.require_viewer().user_id, require_page_size(first)
+        async with info.context.read() as session:
+            page = await exchanges_page(session, user_id, size=size, after=after, status=status)
+        return ExchangeConnection.of(page)
+
+
+@strawberry.type
+class ExchangeMutation:
+    """Spending points."""
+
+    @mutation_for(Audience.MEMBER)
+    async def one_click_exchange(
+        self, info: Info, input: OneClickExchangeInput
+    ) -> OneClickExchangeResult:
+        """Take an item; the same key never settles twice."""
+        context = info.context
+        request = exchange_request(
+            context.require_viewer().user_id,
+            int_key(input.item_id, "ExchangeItem"),
+            input.idempotency_key,
+            _shipping(input.shipping),
+            is_verified=await is_verified(context, input.verification_token),
+        )
+        placed = await context.mall.exchanges.submit(request)
+        return OneClickExchangeSuccess(
+            exchange=await _exchange(context, placed),
+            points_used=placed.points_used,
+            remaining_points=placed.remaining_points,
+            replayed=placed.replayed,
+        )
+
+
+def _shipping(asked: ShippingInput | None) -> Shipping | None:
+    return asked and Shipping(asked.recipient, asked.phone, asked.address)
+
+
+async def _exchange(context: Context, placed: Placed) -> Exchange:
+    """The exchange just made, as it was written; one made earlier is read again."""
+    if placed.exchange is None:
+        earlier = await context.loaders.exchange.load(placed.exchange_id)
+        if earlier is None:
+            raise LookupError(f"settled exchange {placed.exchange_id} is gone")
+        return Exchange.of(earlier)
+    exchange, loaders = placed.exchange, context.loaders
+    loaders.reward.prime(exchange.id, placed.reward)
+    loaders.draws.prime((exchange.user_id, exchange.audit_sequence), list(placed.paid_from or ()))
+    return Exchange.of(exchange)

@@ -1,0 +1,82 @@
+"""From a request to its context: who is asking, in which language."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from starlette.requests import HTTPConnection
+
+from resolvers.transport_errors import RefuseConnection
+from schema.context import Context, Viewer
+from services.errors import Unauthenticated
+from services.mall import Mall
+from services.messages import negotiate_locale
+from services.transaction import transaction
+from services.users.claims import Claims, TokenInvalid
+from services.users.profile import Identity, identify
+from services.users.tokens import bearer_token
+
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_SOCKET_UNAUTHENTICATED = 4401
+_KNOWN_FOR = timedelta(minutes=5)
+_MOST_KNOWN = 100_000
+
+
+class Requests:
+    """Makes the contexts of requests; remembers for a while which user a subject is."""
+
+    def __init__(self, mall: Mall) -> None:
+        """Nobody is known yet."""
+        self._mall = mall
+        self._known: dict[str, tuple[Identity, datetime]] = {}
+
+    async def context(self, connection: HTTPConnection) -> Context:
+        """The context of an HTTP request, or of a WebSocket that has not said who it is.
+
+        Raises Unauthenticated for a token that is not valid: even a field that needs none is not
+        served to a client that believes to be signed in and is not.
+        """
+        headers = connection.headers
+        viewer = await self._viewer(headers.get("authorization"))
+        locale = viewer.locale if viewer else negotiate_locale(headers.get("accept-language"))
+        address = connection.client.host if connection.client else None
+        return Context(self._mall, viewer, locale, address)
+
+    async def on_connect(self, context: Context, payload: dict[str, Any]) -> None:
+        """Sign a WebSocket in by its `connection_init`; raises RefuseConnection for a bad token."""
+        authorization = payload.get("Authorization")
+        try:
+            if authorization is not None and not isinstance(authorization, str):
+                raise Unauthenticated
+            viewer = await self._viewer(authorization)
+        except Unauthenticated as error:
+            raise RefuseConnection(_SOCKET_UNAUTHENTICATED, "Unauthorized") from error
+        if viewer is not None:
+            context.viewer, context.locale = viewer, viewer.locale
+
+    async def _viewer(self, authorization: str | None) -> Viewer | None:
+        try:
+            token = bearer_token(authorization)
+            if token is None:
+                return None
+            claims = await self._mall.tokens.verify(token)
+        except TokenInvalid as error:
+            _log.info("token_refused", reason=error.reason)
+            raise Unauthenticated from error
+        identity = await self._identity(claims)
+        return Viewer(identity.user_id, claims.roles, identity.locale)
+
+    async def _identity(self, claims: Claims) -> Identity:
+        now = self._mall.clock()
+        known = self._known.get(claims.subject)
+        if known is not None and known[1] > now:
+            return known[0]
+        async with transaction(self._mall.stores.write) as session:
+            identity = await identify(
+                session, claims, timezone=self._mall.zone.key, now=now
+            )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[claims.subject] = (identity, now + _KNOWN_FOR)
+        return identity

@@ -1,0 +1,68 @@
+"""The schema: every column's root fields under one Query and one Mutation."""
+
+import strawberry
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+    print_schema,
+)
+from strawberry.schema.config import StrawberryConfig
+
+from resolvers.catalogue import CatalogueQuery
+from resolvers.exchange import ExchangeMutation, ExchangeQuery
+from resolvers.points import PointsMutation, PointsQuery
+from resolvers.tasks import TasksMutation, TasksQuery
+from resolvers.users import UsersQuery
+from schema.exchange import Coupon
+from schema.scalars import SCALARS
+
+
+@strawberry.type
+class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery):
+    """What can be asked."""
+
+
+@strawberry.type
+class Mutation(TasksMutation, ExchangeMutation, PointsMutation):
+    """What can be changed."""
+
+
+def build_schema() -> strawberry.Schema:
+    """The schema as it is served."""
+    schema = strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        types=[Coupon],
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+    _drop_null_defaults(graphql_schema(schema))
+    return schema
+
+
+def graphql_schema(schema: strawberry.Schema) -> GraphQLSchema:
+    """graphql-core's schema inside Strawberry's, which has no public way to it."""
+    return schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def export_schema(schema: strawberry.Schema) -> str:
+    """The schema as text, as clients find it by introspection."""
+    return print_schema(graphql_schema(schema)) + "\n"
+
+
+def _drop_null_defaults(schema: GraphQLSchema) -> None:
+    """Serve `name: Type` where Strawberry says `name: Type = null`, as the contract does.
+
+    Python gives the same None for an argument that is left out.
+    """
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLInputObjectType):
+            values = list(kind.fields.values())
+        elif isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
+            values = [arg for field in kind.fields.values() for arg in field.args.values()]
+        else:
+            continue
+        for value in values:
+            if value.default_value is None:
+                value.default_value = Undefined

@@ -1,0 +1,121 @@
+"""Root fields of users, and `node`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import strawberry
+
+from resolvers.access import Audience, field_for, require
+from schema.catalogue import ExchangeItem
+from schema.context import Context, Info
+from schema.exchange import Coupon, Exchange
+from schema.ids import decode_id, parse_int, parse_uuid
+from schema.node import Node
+from schema.points import PointsChange, PointsRecord
+from schema.tasks import Task
+from schema.users import User
+from services.errors import BadInput, Unauthenticated
+from services.exchange.history import coupons_by_id
+from services.points.history import find_change
+from services.points.lots import lots_by_id
+from services.tasks.browse import member_tasks
+from services.users.claims import Role
+from services.users.profile import users_by_id
+
+
+@strawberry.type
+class UsersQuery:
+    """Who is asking, and anything by its id."""
+
+    @field_for(Audience.MEMBER)
+    async def me(self, info: Info) -> User:
+        """The viewer."""
+        user_id = info.context.require_viewer().user_id
+        async with info.context.read() as session:
+            found = await users_by_id(session, [user_id])
+        if user_id not in found:
+            raise Unauthenticated
+        return User.of(found[user_id])
+
+    @field_for(Audience.ANYONE)
+    async def node(self, info: Info, id: strawberry.ID) -> Node | None:
+        """What the id names; null when it names nothing, or nothing of the viewer's.
+
+        Items are for anyone; everything else is for members, and their own.
+        """
+        kind, key = decode_id(id)
+        find = _FINDERS.get(kind)
+        if find is None:
+            raise BadInput("the id is malformed")
+        if kind != "ExchangeItem":
+            require(info.context.viewer, Audience.MEMBER)
+        return await find(info.context, key)
+
+
+def _may_see(context: Context, owner_id: int) -> bool:
+    viewer = context.require_viewer()
+    return viewer.user_id == owner_id or Role.OPERATOR in viewer.roles
+
+
+async def _user(context: Context, key: str) -> User | None:
+    user_id = parse_int(key)
+    async with context.read() as session:
+        user = (await users_by_id(session, [user_id])).get(user_id)
+    return User.of(user) if user and _may_see(context, user.id) else None
+
+
+async def _lot(context: Context, key: str) -> PointsRecord | None:
+    lot_id = parse_uuid(key)
+    async with context.read() as session:
+        lot = (await lots_by_id(session, [lot_id])).get(lot_id)
+    return PointsRecord.of(lot) if lot and _may_see(context, lot.user_id) else None
+
+
+async def _change(context: Context, key: str) -> PointsChange | None:
+    owner, _, sequence = key.partition("-")
+    owner_id, number = parse_int(owner), parse_int(sequence)
+    if not _may_see(context, owner_id) or number > 2**31 - 1:
+        return None
+    async with context.read() as session:
+        entry = await find_change(session, owner_id, number)
+    return PointsChange.of(entry) if entry else None
+
+
+async def _task(context: Context, key: str) -> Task | None:
+    task_id = parse_int(key)
+    async with context.read() as session:
+        seen = await member_tasks(
+            session,
+            context.require_viewer().user_id,
+            context.now(),
+            context.mall.zone,
+            task_id=task_id,
+        )
+    return Task.of(seen[0]) if seen else None
+
+
+async def _item(context: Context, key: str) -> ExchangeItem | None:
+    item = await context.loaders.item.load(parse_int(key))
+    return ExchangeItem.of(item) if item else None
+
+
+async def _exchange(context: Context, key: str) -> Exchange | None:
+    exchange = await context.loaders.exchange.load(parse_uuid(key))
+    return Exchange.of(exchange) if exchange and _may_see(context, exchange.user_id) else None
+
+
+async def _coupon(context: Context, key: str) -> Coupon | None:
+    coupon_id = parse_uuid(key)
+    async with context.read() as session:
+        coupon = (await coupons_by_id(session, [coupon_id])).get(coupon_id)
+    return Coupon.of(coupon) if coupon and _may_see(context, coupon.user_id) else None
+
+
+_FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
+    "User": _user,
+    "PointsRecord": _lot,
+    "PointsChange": _change,
+    "Task": _task,
+    "ExchangeItem": _item,
+    "Exchange": _exchange,
+    "Coupon": _coupon,
+}

@@ -1,0 +1,106 @@
+"""Plain HTTP beside GraphQL: probes for balancers, and tokens for developers."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import text
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from models.migrations import is_current
+from models.stores import Stores
+from services.transaction import is_store_away
+from services.users.claims import Role
+from services.users.tokens import issue_token
+from settings import Settings
+
+_PROBE_TIMEOUT_S = 2.0
+_LARGEST_TOKEN_REQUEST_BYTES = 4096
+
+
+class TokenRequest(BaseModel):
+    """What `/dev/token` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(min_length=1, max_length=64)
+    roles: list[Role] = [Role.MEMBER]
+
+
+def plain_routes(settings: Settings) -> list[Route]:
+    """The routes for these settings: `/dev/token` does not exist outside the dev profile."""
+    routes = [Route("/livez", livez), Route("/readyz", readyz)]
+    if settings.mall.profile == "dev":
+        routes.append(Route("/", _to_graphiql))
+        if settings.access.jwt_secret is not None:
+            routes.append(Route("/dev/token", dev_token, methods=["POST"]))
+    return routes
+
+
+async def livez(_request: Request) -> Response:
+    """The process answers; says nothing about what it depends on."""
+    return JSONResponse({"status": "alive"})
+
+
+async def readyz(request: Request) -> Response:
+    """200 when both stores answer and the schema is current; else 503 and which does not."""
+    stores: Stores = request.app.state.mall.stores
+    postgresql, redis, schema = await asyncio.gather(
+        _probe(_ping_postgresql(stores)),
+        _probe(_ping_redis(stores)),
+        _probe(is_current(stores.engine)),
+    )
+    checks = {"postgresql": postgresql, "redis": redis, "schema": schema}
+    ready = all(answer == "ok" for answer in checks.values())
+    status = "ready" if ready else "not ready"
+    return JSONResponse({"status": status, "checks": checks}, status_code=200 if ready else 503)
+
+
+async def _probe(check: Awaitable[bool]) -> str:
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            return "ok" if await check else "outdated"
+    except Exception as error:
+        if is_store_away(error):
+            return "away"
+        raise
+
+
+async def _ping_postgresql(stores: Stores) -> bool:
+    async with stores.read() as session:
+        await session.execute(text("SELECT 1"))
+    return True
+
+
+async def _ping_redis(stores: Stores) -> bool:
+    return bool(await stores.redis.ping())
+
+
+async def dev_token(request: Request) -> Response:
+    """A token for any name and roles, as an identity provider would sign it. Dev only."""
+    settings: Settings = request.app.state.mall.settings
+    try:
+        body = await request.body()
+        asked = TokenRequest.model_validate_json(body[: _LARGEST_TOKEN_REQUEST_BYTES + 1])
+    except ValidationError as error:
+        problems: list[Any] = orjson.loads(error.json(include_url=False, include_context=False))
+        return JSONResponse({"error": problems}, status_code=400)
+    secret = settings.access.jwt_secret
+    assert secret is not None  # noqa: S101 - else the route does not exist
+    token = issue_token(
+        secret.get_secret_value(),
+        asked.username,
+        asked.roles,
+        name=asked.username,
+        issuer=settings.access.jwt_issuer,
+        audience=settings.access.jwt_audience,
+    )
+    return JSONResponse({"token": token})
+
+
+async def _to_graphiql(_request: Request) -> Response:
+    return RedirectResponse("/graphql")
