@@ -1,0 +1,1 @@
+"""Demo data: the same mall on every machine, its history ending today."""

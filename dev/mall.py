@@ -1,0 +1,114 @@
+"""`make run`: the whole mall on this machine, with demo data and a token to start with."""
+
+import asyncio
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dev.demo.load import is_empty, load_demo
+from dev.embedded import embedded_stores
+from dev.supervisor import ProcessSpec, require_free_port, run_children
+from models.migrations import migrate
+from models.stores import open_stores
+from services.calendar import system_clock
+from services.transaction import transaction
+from services.users.claims import Role
+from services.users.tokens import issue_token
+from settings import Settings, StoreSettings
+
+_ROOT = Path(__file__).parent.parent
+_DEMO_MEMBER = "alice"
+_PROBE_TIMEOUT_S = 1.0
+_QUERY = "{ me { username balance { available expiringSoon } } tasks { name pointsReward status } }"
+
+
+def dev_secret(data_dir: Path) -> SecretStr:
+    """The secret that signs tokens of this data directory, made up once and kept in a file."""
+    path = data_dir / "jwt-secret"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return SecretStr(path.read_text())
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    return SecretStr(path.read_text())
+
+
+def run_mall(settings: Settings) -> int:
+    """Start everything, keep it running until asked to stop, and return the exit code.
+
+    Raises PortTakenError before anything was started, and what `embedded_stores` raises.
+    """
+    server = settings.server
+    require_free_port(server.host, server.port)
+    secret = settings.access.jwt_secret or dev_secret(settings.stores.data_dir)
+    print("Starting PostgreSQL and Valkey …", flush=True)
+    with embedded_stores(settings.stores.data_dir) as urls:
+        located = {"database_url": urls.database_url, "redis_url": urls.redis_url}
+        asyncio.run(_prepare(settings.stores.model_copy(update=located), settings))
+        environment = {
+            "MALL_PROFILE": "dev",
+            "MALL_DATABASE_URL": urls.database_url,
+            "MALL_REDIS_URL": urls.redis_url,
+            "MALL_JWT_SECRET": secret.get_secret_value(),
+        }
+        address = f"http://{server.host}:{server.port}"
+        web = ProcessSpec(
+            name="web",
+            argv=[sys.executable, str(_ROOT / "cli.py"), "serve"],
+            environment=environment,
+            is_ready=partial(_answers, f"{address}/livez"),
+        )
+        return run_children([web], servers=urls.servers, on_ready=_welcome(address, secret))
+
+
+async def _prepare(stores: StoreSettings, settings: Settings) -> None:
+    async with open_stores(stores) as opened:
+        await migrate(opened.engine)
+        async with transaction(opened.write) as session:
+            if await is_empty(session):
+                print("Loading demo data …", flush=True)
+                await load_demo(session, system_clock(), settings.mall.zone)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_S):
+            return True
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+def _welcome(address: str, secret: SecretStr) -> Callable[[], None]:
+    def say() -> None:
+        token = issue_token(
+            secret.get_secret_value(), _DEMO_MEMBER, [Role.MEMBER], name=_DEMO_MEMBER
+        )
+        print(
+            f"""
+The mall is open at {address}/graphql (in a browser: GraphiQL). Ctrl-C closes it.
+
+A token of the demo member {_DEMO_MEMBER}, for the header Authorization:
+
+  Bearer {token}
+
+A first query:
+
+  curl {address}/graphql -H 'Content-Type: application/json' \\
+    -H 'Authorization: Bearer {token}' \\
+    -d '{{"query": "{_QUERY}"}}'
+
+More tokens: python cli.py token NAME --role operator
+""",
+            flush=True,
+        )
+
+    return say
