@@ -76,17 +76,24 @@ def embedded_stores(
 def _attach_unless_free(lock: BinaryIO, data_dir: Path) -> StoreUrls | None:
     """Return the owner's stores, or None with the lock held: then this process is the owner."""
     deadline = time.monotonic() + _ATTACH_TIMEOUT_S
+    seen: StoreUrls | None = None
     while not _take(lock):
-        lock.seek(0)
-        owner = lock.read().decode()
+        owner = _owner(lock)
         attached = _running(data_dir) if owner.endswith("ready") else None
-        if attached is not None:
+        # Twice: an owner that was just killed holds the lock, and its servers answer, a bit longer.
+        if attached is not None and attached == seen:
             return attached
         if time.monotonic() > deadline:
             raise StoresBusyError(data_dir, owner, _ATTACH_TIMEOUT_S)
+        seen = attached
         time.sleep(_POLL_S)
     _note(lock, "starting")
     return None
+
+
+def _owner(lock: BinaryIO) -> str:
+    lock.seek(0)
+    return lock.read().decode()
 
 
 def _take(lock: BinaryIO) -> bool:

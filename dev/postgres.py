@@ -116,7 +116,7 @@ def create_database(sockets: Path, database: str = "mall") -> None:
         _query(sockets, f'CREATE DATABASE "{identifier}"')
 
 
-def _install() -> Path:
+def install_directory() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise PostgresMissingError(_PACKAGE)
@@ -133,7 +133,7 @@ def _make_place(data_dir: Path, sockets: Path) -> _Place:
         name=places.place_name(data_dir),
         data=places.data_place(data_dir, account),
         sockets=sockets,
-        install=places.reachable_install(data_dir, _install(), version, account),
+        install=places.reachable_install(data_dir, install_directory(), version, account),
         account=account,
         log=data_dir / "postgres.log",
     )
@@ -234,7 +234,15 @@ def _names_living(lock: Path, data: Path) -> bool:
 
 
 def _client(program: str, sockets: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [_install() / "bin" / program, "-h", sockets, "-p", str(_PORT), "-U", _SUPERUSER]
+    argv = [
+        install_directory() / "bin" / program,
+        "-h",
+        sockets,
+        "-p",
+        str(_PORT),
+        "-U",
+        _SUPERUSER,
+    ]
     return subprocess.run(
         [*argv, *arguments],
         env=_environment(),

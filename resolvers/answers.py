@@ -1,11 +1,12 @@
 """Answers over HTTP: JSON in one piece, or a stream of results."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import orjson
 from graphql import ExecutionResult, GraphQLError
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from strawberry.http.streaming import HTTPStreamTransport, merge_stream_with_heartbeat
@@ -69,8 +70,10 @@ class StreamAnswer:
             send_initial_heartbeat=transport.send_initial_heartbeat,
         )
         async with aclosing(merged()) as chunks:
-            response = StreamingResponse(chunks, headers=dict(transport.headers))
-            await response(scope, receive, send)
+            # Some servers say so by an exception, others end the response themselves.
+            with suppress(ClientDisconnect):
+                response = StreamingResponse(chunks, headers=dict(transport.headers))
+                await response(scope, receive, send)
 
     async def _chunks(self) -> AsyncGenerator[str, None]:
         async with aclosing(self._results) as results:

@@ -115,7 +115,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             await self._serve_websocket(WebSocket(scope, receive=receive, send=send))
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict[bytes, bytes](scope["headers"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         accept = wanted(headers.get(b"accept", b""))
         try:
             answer = await self._answer(scope, headers, receive, accept)

@@ -11,9 +11,8 @@ from schema.context import Context, Viewer
 from services.errors import Unauthenticated
 from services.mall import Mall
 from services.messages import negotiate_locale
-from services.transaction import transaction
 from services.users.claims import Claims, TokenInvalid
-from services.users.profile import Identity, identify
+from services.users.profile import Identity
 from services.users.tokens import bearer_token
 
 
@@ -72,10 +71,7 @@ class Requests:
         known = self._known.get(claims.subject)
         if known is not None and known[1] > now:
             return known[0]
-        async with transaction(self._mall.stores.write) as session:
-            identity = await identify(
-                session, claims, timezone=self._mall.zone.key, now=now
-            )
+        identity = await self._mall.logins.submit(claims)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[claims.subject] = (identity, now + _KNOWN_FOR)

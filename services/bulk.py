@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
@@ -21,38 +22,93 @@ Row = tuple[Any, ...]
 _DIALECT = postgresql.dialect()
 
 
-def _arrays(table: Table, columns: Columns) -> str:
-    """The FROM item that turns one bound array per column into rows."""
-    types = (table.c[name].type.compile(dialect=_DIALECT) for name in columns)
-    bound = (f"CAST(:{name} AS {kind}[])" for name, kind in zip(columns, types, strict=True))
-    return f"unnest({', '.join(bound)}) AS row({', '.join(columns)})"
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """The shape of one write: everything but its rows."""
+
+    table: Table
+    columns: Columns
+    keys: int
+    suffix: str
+
+    def sql(self, prefix: str) -> str:
+        """The statement, its arrays bound under names that begin with `prefix`."""
+        types = (self.table.c[name].type.compile(dialect=_DIALECT) for name in self.columns)
+        bound = (
+            f"CAST(:{prefix}{name} AS {kind}[])"
+            for name, kind in zip(self.columns, types, strict=True)
+        )
+        names = ", ".join(self.columns)
+        source = f"unnest({', '.join(bound)}) AS row({names})"
+        if not self.keys:
+            return f"INSERT INTO {self.table.name} ({names}) SELECT {names} FROM {source}" + (
+                f" {self.suffix}" if self.suffix else ""
+            )
+        settings = ", ".join(f"{name} = row.{name}" for name in self.columns[self.keys :])
+        matches = (f"{self.table.name}.{name} = row.{name}" for name in self.columns[: self.keys])
+        return f"UPDATE {self.table.name} SET {settings} FROM {source} WHERE " + " AND ".join(matches)
+
+    def parameters(self, prefix: str, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
+        """One array per column, named as in `sql`."""
+        arrays: dict[str, Sequence[Any]] = {}
+        for name, values in zip(self.columns, zip(*rows, strict=True), strict=True):
+            is_json = isinstance(self.table.c[name].type, JSONB)
+            arrays[prefix + name] = [_json(value) for value in values] if is_json else values
+        return arrays
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
 
 
 @lru_cache(maxsize=256)
-def _insert(table: Table, columns: Columns, suffix: str) -> TextClause:
-    names = ", ".join(columns)
-    source = _arrays(table, columns)
-    return text(f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} {suffix}")
+def _statement(writes: tuple[_Write, ...]) -> TextClause:
+    if len(writes) == 1:
+        return text(writes[0].sql("w0_"))
+    parts = (f"w{number} AS ({write.sql(f'w{number}_')})" for number, write in enumerate(writes))
+    return text(f"WITH {', '.join(parts)} SELECT 1")
 
 
-@lru_cache(maxsize=256)
-def _update(table: Table, keys: Columns, columns: Columns) -> TextClause:
-    settings = ", ".join(f"{name} = row.{name}" for name in columns)
-    matches = " AND ".join(f"{table.name}.{name} = row.{name}" for name in keys)
-    source = _arrays(table, keys + columns)
-    return text(f"UPDATE {table.name} SET {settings} FROM {source} WHERE {matches}")
+@dataclass(slots=True)
+class Writes:
+    """Collects what a settlement writes, and writes it in one round trip.
 
+    The statements, one per table, go as the parts of one: foreign keys are checked at its end, so
+    their order does not matter, and a table may be inserted into and updated (other rows) at once.
+    """
 
-def _parameters(table: Table, columns: Columns, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
-    arrays = dict(zip(columns, zip(*rows, strict=True), strict=True))
-    for name, values in arrays.items():
-        if isinstance(table.c[name].type, JSONB):
-            arrays[name] = tuple(None if value is None else _json(value) for value in values)
-    return arrays
+    _writes: list[tuple[_Write, Sequence[Row]]] = field(
+        default_factory=list[tuple[_Write, Sequence[Row]]]
+    )
 
+    def insert(
+        self, table: type[Base], columns: Columns, rows: Sequence[Row], *, suffix: str = ""
+    ) -> None:
+        """Insert `rows`, one value per column, in their order; `suffix`: an ON CONFLICT clause.
 
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+        Columns of arrays cannot be written this way.
+        """
+        if rows:
+            self._writes.append((_Write(cast("Table", table.__table__), columns, 0, suffix), rows))
+
+    def update(
+        self, table: type[Base], columns: Columns, rows: Sequence[Row], *, keys: int = 1
+    ) -> None:
+        """Find rows by the first `keys` columns and set the others."""
+        if rows:
+            self._writes.append((_Write(cast("Table", table.__table__), columns, keys, ""), rows))
+
+    async def flush(self, session: AsyncSession) -> Sequence[Any]:
+        """Write all that was collected; returns what the suffix of a single insert returns."""
+        if not self._writes:
+            return ()
+        parameters: dict[str, Sequence[Any]] = {}
+        for number, (write, rows) in enumerate(self._writes):
+            parameters |= write.parameters(f"w{number}_", rows)
+        statement = _statement(tuple(write for write, _ in self._writes))
+        self._writes.clear()
+        result = await session.execute(statement, parameters)
+        return result.all() if result.returns_rows else ()
 
 
 def among(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:
@@ -71,30 +127,7 @@ async def insert_rows(
     *,
     suffix: str = "",
 ) -> Sequence[Any]:
-    """Insert `rows`, one value per column, into `table`, in their order, in one statement.
-
-    `suffix` is appended: an ON CONFLICT or RETURNING clause, whose rows are returned. No rows, no
-    statement. Columns of arrays cannot be written this way.
-    """
-    if not rows:
-        return ()
-    target = cast("Table", table.__table__)
-    statement = _insert(target, columns, suffix)
-    result = await session.execute(statement, _parameters(target, columns, rows))
-    return result.all() if result.returns_rows else ()
-
-
-async def update_rows(
-    session: AsyncSession,
-    table: type[Base],
-    columns: Columns,
-    rows: Sequence[Row],
-    *,
-    keys: int = 1,
-) -> None:
-    """Find rows by the first `keys` columns and set the others, in one statement."""
-    if not rows:
-        return
-    target = cast("Table", table.__table__)
-    statement = _update(target, columns[:keys], columns[keys:])
-    await session.execute(statement, _parameters(target, columns, rows))
+    """Insert rows at once, in one statement, and return what `suffix` says to return."""
+    writes = Writes()
+    writes.insert(table, columns, rows, suffix=suffix)
+    return await writes.flush(session)

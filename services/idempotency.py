@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import IdempotencyKey
-from services.bulk import insert_rows
+from services.bulk import Writes
 from services.errors import IdempotencyConflict, InvalidInput
 
 LONGEST_KEY = 128
@@ -77,12 +77,12 @@ async def find_settled(
     return {(row.user_id, row.key): Settled(row.fingerprint, row.answer) for row in rows}
 
 
-async def store_settled(
-    session: AsyncSession, operation: str, settled: dict[KeyOf, Settled], now: datetime
+def store_settled(
+    writes: Writes, operation: str, settled: dict[KeyOf, Settled], now: datetime
 ) -> None:
-    """Keep the answers given now; in the transaction that settles them."""
+    """Add the answers given now to what is written; in the transaction that settles them."""
     rows = [
         (user_id, operation, key, entry.fingerprint, entry.answer, now)
         for (user_id, key), entry in settled.items()
     ]
-    await insert_rows(session, IdempotencyKey, _COLUMNS, rows)
+    writes.insert(IdempotencyKey, _COLUMNS, rows)

@@ -18,13 +18,15 @@ from services.group_commit import GroupCommit
 from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
+from services.users.claims import Claims
+from services.users.profile import Identity, identify
 from services.users.tokens import TokenVerifier
 from settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Mall:
-    """What serving a request needs. `exchanges`, `completions` and `check_ins` group commits."""
+    """What serving a request needs. What many ask for at once is settled in groups."""
 
     settings: Settings
     stores: Stores
@@ -35,6 +37,7 @@ class Mall:
     exchanges: GroupCommit[ExchangeRequest, Placed]
     completions: GroupCommit[CompletionRequest, Completed]
     check_ins: GroupCommit[CheckInRequest, CheckedIn]
+    logins: GroupCommit[Claims, Identity]
 
 
 @asynccontextmanager
@@ -77,4 +80,5 @@ def _mall(
         exchanges=GroupCommit(stores.write, place),
         completions=GroupCommit(stores.write, complete),
         check_ins=GroupCommit(stores.write, sign_in),
+        logins=GroupCommit(stores.write, partial(identify, timezone=zone.key, clock=clock)),
     )

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from models.outbox import OutboxMessage
-from services.bulk import insert_rows
+from services.bulk import Writes
 
 
-async def enqueue(
-    session: AsyncSession, job: str, payloads: Sequence[Mapping[str, Any]], now: datetime
+def enqueue(
+    writes: Writes, job: str, payloads: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Write one outbox row per payload for the job of that name."""
+    """Add one outbox row per payload for the job of that name."""
     rows = [(job, payload, now) for payload in payloads]
-    await insert_rows(session, OutboxMessage, ("job", "payload", "created_at"), rows)
+    writes.insert(OutboxMessage, ("job", "payload", "created_at"), rows)

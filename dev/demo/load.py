@@ -16,7 +16,7 @@ from dev.demo.simulate import History, open_tasks, simulate
 from models.catalogue import ExchangeItem, ItemDailyExchanges
 from models.tasks import Task as TaskTable
 from models.users import User
-from services.bulk import insert_rows
+from services.bulk import Writes
 from services.catalogue.items import items_by_id
 from services.exchange.place import save_exchanges
 from services.points.accounts import save_accounts
@@ -119,13 +119,15 @@ async def _load_tasks(
 
 
 async def _save(session: AsyncSession, history: History) -> None:
-    await save_accounts(session, history.accounts)
-    await save_check_ins(session, history.check_ins)
-    await save_progress(session, list(history.progress.values()))
-    await save_exchanges(session, history.placed, history.memberships)
+    writes = Writes()
+    save_accounts(writes, history.accounts)
+    save_check_ins(writes, history.check_ins)
+    save_progress(writes, list(history.progress.values()))
+    save_exchanges(writes, history.placed, history.memberships)
     counts = [(day, item, count) for (day, item), count in sorted(history.sold_by_day.items())]
     columns = ("day", "item_id", "exchanges")
-    await insert_rows(session, ItemDailyExchanges, columns, counts)
+    writes.insert(ItemDailyExchanges, columns, counts)
+    await writes.flush(session)
     visits = [
         {"id": user_id, "last_login_at": moment}
         for user_id, moment in sorted(history.last_visits.items())

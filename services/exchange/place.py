@@ -15,7 +15,7 @@ from models.catalogue import ExchangeItem, ExchangeItemType, ItemDailyExchanges
 from models.exchange import Exchange as ExchangeTable
 from models.exchange import Shipment as ShipmentTable
 from models.exchange import UserCoupon, UserVip
-from services.bulk import insert_rows, update_rows
+from services.bulk import Writes
 from services.calendar import Clock, local_day
 from services.catalogue.items import Item, item_prices, lock_items
 from services.errors import Refusal, VerificationRequired
@@ -142,20 +142,25 @@ async def _memberships(
 async def _save(session: AsyncSession, settlement: Settlement) -> None:
     if not settlement.placed:
         return
-    await save_accounts(session, settlement.accounts.values())
-    await save_exchanges(session, settlement.placed, settlement.changed_memberships)
-    await _save_items(session, settlement)
-    await store_settled(session, OPERATION, settlement.newly_settled, settlement.now)
+    writes = Writes()
+    save_accounts(writes, settlement.accounts.values())
+    save_exchanges(writes, settlement.placed, settlement.changed_memberships)
+    _save_items(writes, settlement)
+    store_settled(writes, OPERATION, settlement.newly_settled, settlement.now)
     confirmations = [{"exchange_id": str(placed.exchange_id)} for placed in settlement.placed]
-    await enqueue(session, CONFIRMATION_JOB, confirmations, settlement.now)
+    enqueue(writes, CONFIRMATION_JOB, confirmations, settlement.now)
+    await writes.flush(session)
 
 
-async def save_exchanges(
-    session: AsyncSession,
+def save_exchanges(
+    writes: Writes,
     placed: Sequence[Placed],
     memberships: Mapping[tuple[int, int], datetime],
 ) -> None:
-    """Write exchanges that were granted, with their rewards; `memberships` as they end now."""
+    """Add exchanges that were granted, and their rewards, to what is written.
+
+    `memberships` are those that changed, as they end now.
+    """
     exchanges = [_exchange_row(entry) for entry in placed]
     shipments = [
         (entry.exchange_id, entry.reward.recipient, entry.reward.phone, entry.reward.address)
@@ -164,10 +169,10 @@ async def save_exchanges(
     ]
     coupons = [_coupon_row(entry.reward) for entry in placed if isinstance(entry.reward, Coupon)]
     ends = [(*key, expires_at) for key, expires_at in memberships.items()]
-    await insert_rows(session, ExchangeTable, _EXCHANGE, exchanges)
-    await insert_rows(session, ShipmentTable, _SHIPMENT, shipments)
-    await insert_rows(session, UserCoupon, _COUPON, coupons)
-    await insert_rows(session, UserVip, _MEMBERSHIP, ends, suffix=_REPLACE_MEMBERSHIP)
+    writes.insert(ExchangeTable, _EXCHANGE, exchanges)
+    writes.insert(ShipmentTable, _SHIPMENT, shipments)
+    writes.insert(UserCoupon, _COUPON, coupons)
+    writes.insert(UserVip, _MEMBERSHIP, ends, suffix=_REPLACE_MEMBERSHIP)
 
 
 def _exchange_row(placed: Placed) -> tuple[Any, ...]:
@@ -190,14 +195,14 @@ def _exchange_row(placed: Placed) -> tuple[Any, ...]:
     )
 
 
-async def _save_items(session: AsyncSession, settlement: Settlement) -> None:
+def _save_items(writes: Writes, settlement: Settlement) -> None:
     sold = sorted(settlement.sold)
     stocks = [(item_id, settlement.items[item_id].stock) for item_id in sold]
     day = local_day(settlement.now, settlement.zone)
     counts = [(day, item_id, settlement.sold[item_id]) for item_id in sold]
-    await update_rows(session, ExchangeItem, ("id", "stock"), stocks)
-    await insert_rows(
-        session, ItemDailyExchanges, ("day", "item_id", "exchanges"), counts, suffix=_COUNT_DAILY
+    writes.update(ExchangeItem, ("id", "stock"), stocks)
+    writes.insert(
+        ItemDailyExchanges, ("day", "item_id", "exchanges"), counts, suffix=_COUNT_DAILY
     )
 
 

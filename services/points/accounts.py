@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
-from services.bulk import insert_rows, update_rows
+from services.bulk import Writes
 from services.points.ledger import Account, Entry, Lot
 
 _USER = (
@@ -97,16 +97,16 @@ async def load_lots(
         accounts[lot.user_id].lots.append(lot)
 
 
-async def save_accounts(session: AsyncSession, accounts: Iterable[Account]) -> None:
-    """Write what the decisions changed: one statement per table, none for an untouched table."""
+def save_accounts(writes: Writes, accounts: Iterable[Account]) -> None:
+    """Add what the decisions changed to what is written; nothing for an untouched account."""
     touched = [account for account in accounts if account.entries]
     new_lots = [lot for account in touched for lot in account.new_lots]
     created = {lot.id for lot in new_lots}
     changed = [lot for a in touched for lot in a.changed_lots.values() if lot.id not in created]
     entries = [entry for account in touched for entry in account.entries]
     draws = [draw for account in touched for draw in account.draws]
-    await update_rows(session, User, _USER, [_user_row(account) for account in touched])
-    await insert_rows(session, PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
-    await update_rows(session, PointsRecord, _CHANGED, [_changed_row(lot) for lot in changed])
-    await insert_rows(session, PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
-    await insert_rows(session, LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
+    writes.update(User, _USER, [_user_row(account) for account in touched])
+    writes.insert(PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
+    writes.update(PointsRecord, _CHANGED, [_changed_row(lot) for lot in changed])
+    writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
+    writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])

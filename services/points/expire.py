@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.bulk import Writes
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.ledger import expire_due
 
@@ -45,5 +46,7 @@ async def expire_batch(
     accounts = await lock_accounts(session, user_ids)
     await load_lots(session, accounts, {}, now)
     ended = [lot for account in accounts.values() for lot in expire_due(account, now)]
-    await save_accounts(session, accounts.values())
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    await writes.flush(session)
     return Expired(len(ended), sum(lot.points for lot in ended))

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import CheckIn as CheckInTable
-from services.bulk import insert_rows
+from services.bulk import Writes
 from services.calendar import Clock, day_start, local_day
 from services.errors import NotFound, Refusal, VerificationRequired
 from services.points.accounts import load_lots, lock_accounts, save_accounts
@@ -129,16 +129,17 @@ async def check_in(
             outcomes.append(decide(accounts.get(request.user_id), last, request, now, zone))
         except Refusal as refusal:
             outcomes.append(refusal)
-    await save_accounts(session, accounts.values())
-    checked_in = [outcome for outcome in outcomes if isinstance(outcome, CheckedIn)]
-    await save_check_ins(session, checked_in)
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    save_check_ins(writes, [outcome for outcome in outcomes if isinstance(outcome, CheckedIn)])
+    await writes.flush(session)
     return outcomes
 
 
-async def save_check_ins(session: AsyncSession, checked_in: Sequence[CheckedIn]) -> None:
-    """Write check-ins that were granted."""
+def save_check_ins(writes: Writes, checked_in: Sequence[CheckedIn]) -> None:
+    """Add check-ins that were granted to what is written."""
     rows = [_check_in_row(entry) for entry in checked_in]
-    await insert_rows(session, CheckInTable, _COLUMNS, rows)
+    writes.insert(CheckInTable, _COLUMNS, rows)
 
 
 def decide(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import NotFound, Refusal, VerificationRequired
 from services.points.accounts import load_lots, lock_accounts, save_accounts
@@ -89,8 +90,10 @@ async def complete_tasks(
     earned = await read_earned(session, accounts, now, zone)
     settlement = TaskSettlement(now, zone, accounts, tasks, progress, earned, captcha)
     outcomes = decide(settlement, requests)
-    await save_accounts(session, accounts.values())
-    await save_progress(session, list(settlement.changed.values()))
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    save_progress(writes, list(settlement.changed.values()))
+    await writes.flush(session)
     return outcomes
 
 

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Event
-from services.bulk import insert_rows
+from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
@@ -107,8 +107,10 @@ async def record_events(
     settlement = await _read(session, new, accounts, now, zone, result)
     for event in sorted(new, key=lambda event: event.occurred_at):
         decide(settlement, event, new_id)
-    await save_accounts(session, accounts.values())
-    await save_progress(session, list(settlement.changed.values()))
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    save_progress(writes, list(settlement.changed.values()))
+    await writes.flush(session)
     return result
 
 

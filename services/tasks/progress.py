@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Task as TaskTable
 from models.tasks import UserTask
-from services.bulk import among, insert_rows
+from services.bulk import Writes, among
 from services.calendar import day_start, local_day, week_start
 from services.tasks.rules import Earned, Progress, Task, task_from_row
 
@@ -88,7 +88,7 @@ async def read_earned(
     return earned
 
 
-async def save_progress(session: AsyncSession, changed: Sequence[Progress]) -> None:
-    """Write progress back; the users are locked, so nothing newer can be overwritten."""
+def save_progress(writes: Writes, changed: Sequence[Progress]) -> None:
+    """Add progress to what is written; the users are locked, so nothing newer can be overwritten."""
     rows = [_progress_row(progress) for progress in changed]
-    await insert_rows(session, UserTask, _PROGRESS, rows, suffix=_OVERWRITE)
+    writes.insert(UserTask, _PROGRESS, rows, suffix=_OVERWRITE)

@@ -1,6 +1,6 @@
 """Users: found by id, created on first sight (`domain.md`, People and access)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -10,7 +10,8 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import User as UserTable
-from services.bulk import among
+from services.bulk import among, insert_rows
+from services.calendar import Clock
 from services.users.claims import Claims
 
 DEFAULT_LOCALE = "zh-CN"
@@ -43,19 +44,19 @@ class Identity:
     locale: str
 
 
-_FIND = text("SELECT id, locale, last_login_at FROM users WHERE external_id = :subject")
-_CREATE = text(
+_NEW_USER = ("external_id", "username", "locale", "timezone", "created_at", "last_login_at")
+_FIND = text(
     """
-    INSERT INTO users (external_id, username, locale, timezone, created_at, last_login_at)
-    VALUES (:subject, :username, :locale, :timezone, :now, :now)
-    ON CONFLICT (external_id) DO NOTHING
+    SELECT external_id, id, locale, last_login_at FROM users
+    WHERE external_id = ANY(CAST(:subjects AS text[]))
     """
 )
-# Skips a row that a movement has locked: a login is not worth waiting for, the next one notes it.
-_NOTE_LOGIN = text(
+# Skips rows that a movement has locked: a login is not worth waiting for, the next one notes it.
+_NOTE_LOGINS = text(
     """
     UPDATE users SET last_login_at = :now
-    WHERE id = (SELECT id FROM users WHERE id = :user_id FOR NO KEY UPDATE SKIP LOCKED)
+    WHERE id IN (SELECT id FROM users WHERE id = ANY(CAST(:user_ids AS bigint[]))
+                 FOR NO KEY UPDATE SKIP LOCKED)
     """
 )
 _USER = tuple(
@@ -77,30 +78,48 @@ _USER = tuple(
 
 
 async def identify(
-    session: AsyncSession, claims: Claims, *, timezone: str, now: datetime
-) -> Identity:
-    """The user of a verified token; its first token creates them.
+    session: AsyncSession, sought: Sequence[Claims], *, timezone: str, clock: Clock
+) -> list[Identity]:
+    """The users of verified tokens, in order; a subject's first token creates its user.
 
-    `timezone` is the mall's, for users whose token names none.
+    `timezone` is the mall's, for users whose token names none. Set-based, as movements are: after
+    a deployment everybody is new to a process at once.
     """
-    row = (await session.execute(_FIND, {"subject": claims.subject})).one_or_none()
-    if row is None:
-        await session.execute(_CREATE, _new_user(claims, timezone, now))
-        row = (await session.execute(_FIND, {"subject": claims.subject})).one()
-    elif row.last_login_at is None or row.last_login_at <= now - LOGIN_NOTED_EVERY:
-        await session.execute(_NOTE_LOGIN, {"user_id": row.id, "now": now})
-    return Identity(row.id, row.locale)
+    now = clock()
+    by_subject = {claims.subject: claims for claims in sought}
+    found = await _find(session, by_subject)
+    missing = [claims for subject, claims in sorted(by_subject.items()) if subject not in found]
+    if missing:
+        rows = [_new_user(claims, timezone, now) for claims in missing]
+        await insert_rows(session, UserTable, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
+        found = await _find(session, by_subject)
+    await _note_logins(session, found.values(), now)
+    return [Identity(found[claims.subject].id, found[claims.subject].locale) for claims in sought]
 
 
-def _new_user(claims: Claims, timezone: str, now: datetime) -> dict[str, Any]:
-    return {
-        "subject": claims.subject,
-        # Never the subject: many identity providers put an e-mail address there.
-        "username": claims.name or f"member-{sha256(claims.subject.encode()).hexdigest()[:8]}",
-        "locale": claims.locale or DEFAULT_LOCALE,
-        "timezone": claims.timezone or timezone,
-        "now": now,
-    }
+async def _find(session: AsyncSession, subjects: Iterable[str]) -> dict[str, Row[Any]]:
+    rows = await session.execute(_FIND, {"subjects": list(subjects)})
+    return {row.external_id: row for row in rows}
+
+
+async def _note_logins(session: AsyncSession, rows: Iterable[Row[Any]], now: datetime) -> None:
+    long_ago = now - LOGIN_NOTED_EVERY
+    stale = [row.id for row in rows if row.last_login_at is None or row.last_login_at <= long_ago]
+    if stale:
+        await session.execute(_NOTE_LOGINS, {"user_ids": stale, "now": now})
+
+
+def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
+    # Never the subject as a name: many identity providers put an e-mail address there.
+    anonymous = f"member-{sha256(claims.subject.encode()).hexdigest()[:8]}"
+    return (
+        claims.subject,
+        claims.name or anonymous,
+        claims.locale or DEFAULT_LOCALE,
+        claims.timezone or timezone,
+        now,
+        now,
+    )
 
 
 async def users_by_id(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, User]:

@@ -1,0 +1,62 @@
+"""A mall of any size, made by the database itself: members with lots, items with stock."""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+LOTS_A_USER = 8
+LOT_POINTS = 150
+ITEM_POINTS = 100
+"""Two exchanges in three draw from one lot, the third from two."""
+
+_STATEMENTS = (
+    """
+    INSERT INTO exchange_items (name, points, stock, total_stock, type, config, category)
+    SELECT 'item ' || n, {item_points}, 1000000000, 1000000000, 'virtual', jsonb_build_object('note', 'bench'),
+           'category ' || n % 12
+    FROM generate_series(1, {items}) n
+    """,
+    """
+    INSERT INTO users (external_id, username, locale, timezone, points, lifetime_earned,
+                       audit_sequence)
+    SELECT 'bench-' || n, 'bench ' || n, 'zh-CN', 'Asia/Shanghai', {lots} * {lot_points},
+           {lots} * {lot_points}, {lots}
+    FROM generate_series(1, {users}) n
+    """,
+    """
+    INSERT INTO points_records (id, user_id, points, original_points, source, status, expires_at,
+                                created_at)
+    SELECT uuidv7(), n, {lot_points}, {lot_points}, 'bench', 'active',
+           now() + make_interval(days => 30 * lot), now()
+    FROM generate_series(1, {users}) n, generate_series(1, {lots}) lot
+    """,
+    """
+    INSERT INTO points_audit_log (user_id, sequence, action, amount, points_before, points_after,
+                                  source, details, created_at, created_by)
+    SELECT n, lot, 'earn', {lot_points}, (lot - 1) * {lot_points}, lot * {lot_points}, 'bench', '{}',
+           now(), 'bench'
+    FROM generate_series(1, {users}) n, generate_series(1, {lots}) lot
+    """,
+    """
+    INSERT INTO tasks (name, points_reward, frequency, config)
+    SELECT 'task ' || n, 10, (ARRAY['daily', 'weekly', 'once'])[n % 3 + 1], '{}'
+    FROM generate_series(1, 12) n
+    """,
+)
+
+
+async def fill(engine: AsyncEngine, *, users: int, items: int) -> None:
+    """Fill an empty, migrated database; user n has the external id `bench-n`."""
+    numbers = {
+        "users": users,
+        "items": items,
+        "lots": LOTS_A_USER,
+        "lot_points": LOT_POINTS,
+        "item_points": ITEM_POINTS,
+    }
+    async with engine.begin() as connection:
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for statement in _STATEMENTS:
+            await connection.execute(text(statement.replace("'{}'", "'{{}}'").format(**numbers)))
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM ANALYZE"))
