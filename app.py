@@ -2,13 +2,15 @@
 
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
@@ -38,7 +40,7 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> Starlette:
     graphql = _Mounted()
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with open_mall(settings, clock) as mall:
             app.state.mall = mall
             graphql.application = _endpoint(mall)
@@ -88,7 +90,8 @@ def configure_logging(settings: Settings) -> None:
                 [structlog.dev.ConsoleRenderer()]
                 if is_dev
                 else [
-                    structlog.processors.dict_tracebacks,
+                    # Locals would put tokens and addresses into the log.
+                    ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
                     structlog.processors.JSONRenderer(),
                 ]
             ),

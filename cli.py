@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ _GRACE_S = 10
 
 
 @contextmanager
-def stores_of(settings: Settings) -> Iterator[Settings]:
+def stores_of(settings: Settings) -> Generator[Settings]:
     """The settings with a URL for both stores: those given, else the embedded servers'."""
     stores = settings.stores
     if stores.database_url is not None and stores.redis_url is not None:

@@ -1,8 +1,8 @@
 """Runs migrations on the connection that `cli.py migrate` (or a test) hands over."""
 
-from alembic import context
 from sqlalchemy import Connection
 
+from alembic import context
 from models import Base
 
 

@@ -5,7 +5,7 @@ No GraphQL, no tokens, no loaders: `?user=n` is believed.
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,7 @@ _ZONE = ZoneInfo("Asia/Shanghai")
 
 
 @asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+async def _lifespan(app: Starlette) -> AsyncGenerator[None]:
     async with open_stores(StoreSettings()) as stores:
         app.state.stores = stores
         yield

@@ -68,9 +68,7 @@ def _is_settled(body: bytes) -> bool:
     )
 
 
-def run_exchanges(
-    bench: Bench, name: str, *, items: int, rounds: int, duration_s: int
-) -> Ratio:
+def run_exchanges(bench: Bench, name: str, *, items: int, rounds: int, duration_s: int) -> Ratio:
     """Interleave rounds of both; raises when any answer is not a settled exchange."""
     random = Random(7)
     tokens = [bench.token(user) for user in range(1, bench.users + 1)]

@@ -40,7 +40,9 @@ class Answers:
 class _Connection(asyncio.Protocol):
     """Sends a request, reads its answer, checks it, sends the next."""
 
-    def __init__(self, next_request: NextRequest, check: Check, answers: Answers, end_s: float):
+    def __init__(
+        self, next_request: NextRequest, check: Check, answers: Answers, end_s: float
+    ) -> None:
         self._next_request, self._check = next_request, check
         self._answers, self._end_s = answers, end_s
         self._buffer, self._sent_at_s = b"", 0.0

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +54,17 @@ class Bench:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         match = re.search(r"tps = ([\d.]+)", done.stdout)
-        if done.returncode or match is None or "number of failed transactions: 0 " not in done.stdout:
+        if (
+            done.returncode
+            or match is None
+            or "number of failed transactions: 0 " not in done.stdout
+        ):
             raise RuntimeError(f"pgbench failed:\n{done.stdout}\n{done.stderr}")
         return float(match[1])
 
 
 @contextmanager
-def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Iterator[Bench]:
+def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Generator[Bench]:
     """A fresh mall with that many users and items, served by `processes` on a port each."""
     with ExitStack() as stack:
         urls = stack.enter_context(embedded_stores(data_dir, shared_buffers_mb=1024))
@@ -82,7 +86,9 @@ def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Iter
 
 
 async def _prepare(database_url: str, users: int, items: int) -> None:
-    engine = create_engine(StoreSettings(database_url=database_url, database_statement_timeout_s=600))
+    engine = create_engine(
+        StoreSettings(database_url=database_url, database_statement_timeout_s=600)
+    )
     try:
         await migrate(engine)
         await fill(engine, users=users, items=items)
@@ -97,7 +103,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _process(command: Sequence[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+def _process(command: Sequence[str], port: int, environment: dict[str, str]) -> Generator[None]:
     process = subprocess.Popen(command, cwd=_ROOT, env=os.environ | environment)
     try:
         _await_alive(port)

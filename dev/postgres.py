@@ -117,6 +117,7 @@ def create_database(sockets: Path, database: str = "mall") -> None:
 
 
 def install_directory() -> Path:
+    """Return the wheel's folder with ``bin``; raises PostgresMissingError."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise PostgresMissingError(_PACKAGE)

@@ -53,7 +53,9 @@ class ExchangeItem(Base):
             name="vip_has_level_and_days",
         ),
         Index("ix_exchange_items_points", "points", "id", postgresql_where=text("is_active")),
-        Index("ix_exchange_items_created_at", "created_at", "id", postgresql_where=text("is_active")),
+        Index(
+            "ix_exchange_items_created_at", "created_at", "id", postgresql_where=text("is_active")
+        ),
         Index("ix_exchange_items_category", "category", postgresql_where=text("is_active")),
     )
 

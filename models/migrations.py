@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alembic import command
 
 _ROOT = Path(__file__).parent.parent
 _MIGRATION_LOCK = 0x706F696E7473  # "points": any number that nothing else locks

@@ -39,9 +39,7 @@ class ExchangeQuery:
         if balance is None:
             raise Unauthenticated
         async with context.read() as session:
-            found = await quick_options(
-                session, balance, size, context.now(), context.mall.zone
-            )
+            found = await quick_options(session, balance, size, context.now(), context.mall.zone)
         return QuickExchangeOptions(
             available=balance.available,
             minimum_points=MINIMUM_POINTS,

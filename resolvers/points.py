@@ -34,9 +34,7 @@ class PointsQuery:
         context = info.context
         user_id = context.require_viewer().user_id
         async with context.read() as session:
-            summary = await expiry_summary(
-                session, user_id, days, context.now(), context.mall.zone
-            )
+            summary = await expiry_summary(session, user_id, days, context.now(), context.mall.zone)
         return ExpirySummary.of(summary, context.locale)
 
     @field_for(Audience.MEMBER)

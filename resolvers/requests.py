@@ -1,5 +1,6 @@
 """From a request to its context: who is asking, in which language."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,6 @@ from services.users.claims import Claims, TokenInvalid
 from services.users.profile import Identity
 from services.users.tokens import bearer_token
 
-
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _SOCKET_UNAUTHENTICATED = 4401
 _KNOWN_FOR = timedelta(minutes=5)
@@ -29,6 +29,7 @@ class Requests:
         """Nobody is known yet."""
         self._mall = mall
         self._known: dict[str, tuple[Identity, datetime]] = {}
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def context(self, connection: HTTPConnection) -> Context:
         """The context of an HTTP request, or of a WebSocket that has not said who it is.
@@ -46,9 +47,8 @@ class Requests:
         """Sign a WebSocket in by its `connection_init`; raises RefuseConnection for a bad token."""
         authorization = payload.get("Authorization")
         try:
-            if authorization is not None and not isinstance(authorization, str):
-                raise Unauthenticated
-            viewer = await self._viewer(authorization)
+            # What is no text is no token either: refused as one.
+            viewer = await self._viewer(None if authorization is None else str(authorization))
         except Unauthenticated as error:
             raise RefuseConnection(_SOCKET_UNAUTHENTICATED, "Unauthorized") from error
         if viewer is not None:
@@ -71,8 +71,24 @@ class Requests:
         known = self._known.get(claims.subject)
         if known is not None and known[1] > now:
             return known[0]
-        identity = await self._mall.logins.submit(claims)
+        identity = await self._mall.sign_ins.submit(claims)
+        identity = identity or await self._mall.sign_ups.submit(claims)
+        if identity is None:
+            raise LookupError("a user that was just created is gone")
+        if identity.is_login_unnoted:
+            self._note_login(identity.user_id)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[claims.subject] = (identity, now + _KNOWN_FOR)
         return identity
+
+    def _note_login(self, user_id: int) -> None:
+        """Note a login beside the request, not before it."""
+        task = asyncio.create_task(self._mall.logins.submit(user_id))
+        self._notes.add(task)
+        task.add_done_callback(self._forget_note)
+
+    def _forget_note(self, task: asyncio.Task[None]) -> None:
+        self._notes.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("login_not_noted", exc_info=error)

@@ -36,7 +36,7 @@ DescribeError: TypeAlias = Callable[[Exception], Description | None]
 """Says what a client may know of an exception; None means nothing."""
 
 
-class RefuseRequest(Exception):  # noqa: N818 - it is the answer, not a fault of ours
+class RefuseRequest(Exception):
     """The HTTP request is refused before any field runs.
 
     ``status`` is the HTTP status, ``code`` and ``message`` become the one entry of ``errors``.
@@ -56,7 +56,7 @@ class RefuseRequest(Exception):  # noqa: N818 - it is the answer, not a fault of
         self.entry = error_entry(code, message)
 
 
-class RefuseConnection(Exception):  # noqa: N818 - it is the answer, not a fault of ours
+class RefuseConnection(Exception):
     """The WebSocket is closed with ``code`` (4400-4499) and ``reason`` (at most 123 bytes)."""
 
     def __init__(self, code: int, reason: str) -> None:

@@ -52,7 +52,8 @@ class ExchangeItem(Node):
         return await info.context.loaders.exchange_count.load(self.item.id) or 0
 
     @strawberry.field(
-        description="For the signed-in user: affordable, in stock, on sale and within the limits now."
+        description="For the signed-in user: affordable, in stock, on sale and within the limits"
+        " now."
     )
     async def can_exchange(self, info: Info) -> bool | None:
         """Null for anonymous requests."""
@@ -113,7 +114,9 @@ class ExchangeItemConnection:
     def of(cls, page: Page[Item], count: Callable[[], Awaitable[int]]) -> "ExchangeItemConnection":
         """The contract's view of a page of items."""
         nodes = [ExchangeItem.of(item) for item in page.rows]
-        edges = [ExchangeItemEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)]
+        edges = [
+            ExchangeItemEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)
+        ]
         return cls(edges=edges, nodes=nodes, page_info=page_info(page), count=count)
 
 

@@ -1,7 +1,7 @@
 """What a field may ask for: who is asking, the mall, and loaders that batch what they read."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,7 +42,7 @@ class Context:
     )
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
+    async def read(self) -> AsyncGenerator[AsyncSession]:
         """A session for reading, held as shortly as possible."""
         async with self._sessions, reading(self.mall.stores.read) as session:
             yield session

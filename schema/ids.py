@@ -21,7 +21,9 @@ def decode_id(value: str) -> tuple[str, str]:
     """(kind, key) of a global id; raises BadInput for what `encode_id` would not have made."""
     try:
         padded = value[:_LONGEST] + "=" * (-len(value) % 4)
-        kind, separator, key = base64.b64decode(padded, b"-_", validate=True).decode().partition(":")
+        kind, separator, key = (
+            base64.b64decode(padded, b"-_", validate=True).decode().partition(":")
+        )
     except (binascii.Error, ValueError) as error:
         raise BadInput("the id is malformed") from error
     if not separator or encode_id(kind, key) != value:

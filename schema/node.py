@@ -1,5 +1,7 @@
 """What every type with an id of its own shares, and how lists are paged."""
 
+from typing import Any
+
 import strawberry
 
 from services.paging import Page
@@ -22,7 +24,7 @@ class PageInfo:
     end_cursor: str | None
 
 
-def page_info(page: Page[object]) -> PageInfo:
+def page_info(page: Page[Any]) -> PageInfo:
     """The contract's view of a page."""
     return PageInfo(
         has_next_page=page.has_next,

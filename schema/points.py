@@ -75,7 +75,9 @@ class PointsRecordConnection:
     def of(cls, page: Page[Lot], count: Callable[[], Awaitable[int]]) -> "PointsRecordConnection":
         """The contract's view of a page of lots."""
         nodes = [PointsRecord.of(lot) for lot in page.rows]
-        edges = [PointsRecordEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)]
+        edges = [
+            PointsRecordEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)
+        ]
         return cls(edges=edges, nodes=nodes, page_info=page_info(page), count=count)
 
 
@@ -143,9 +145,7 @@ class ExpirySummary:
     """What a member is about to lose."""
 
     days: int
-    expiring_points: Points = strawberry.field(
-        description="0 when nothing expires within `days`."
-    )
+    expiring_points: Points = strawberry.field(description="0 when nothing expires within `days`.")
     earliest_expiry: datetime | None
     days_until_expiry: int | None = strawberry.field(
         description="Whole days until the earliest expiry."
@@ -230,7 +230,9 @@ class PointsChangeConnection:
     def of(cls, page: Page[Entry]) -> "PointsChangeConnection":
         """The contract's view of a page of changes."""
         nodes = [PointsChange.of(entry) for entry in page.rows]
-        edges = [PointsChangeEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)]
+        edges = [
+            PointsChangeEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)
+        ]
         return cls(edges=edges, nodes=nodes, page_info=page_info(page))
 
 

@@ -13,6 +13,7 @@ from schema.ids import encode_id
 from schema.scalars import Points
 from services import errors
 from services.catalogue import items
+from services.exchange import rewards
 from services.messages import message
 from services.points import ledger
 from services.tasks import rules
@@ -46,9 +47,7 @@ class Problem:
     """What all refusals share."""
 
     code: ProblemCode
-    message: str = strawberry.field(
-        description="Written for the member, in the member's language."
-    )
+    message: str = strawberry.field(description="Written for the member, in the member's language.")
 
 
 @strawberry.type
@@ -76,7 +75,10 @@ class InvalidInput(Problem):
     @classmethod
     def of(cls, error: errors.InvalidInput, locale: str) -> "InvalidInput":
         """The contract's view of the error."""
-        text = message(locale, "The request is not valid: {problem}", problem=error.problem)
+        if isinstance(error, rewards.ShippingNeeded):
+            text = message(locale, "The recipient, phone and address are needed.")
+        else:
+            text = message(locale, "The request is not valid: {problem}", problem=error.problem)
         return cls(code=ProblemCode.INVALID_INPUT, message=text, field=list(error.field))
 
 
@@ -144,9 +146,7 @@ class LimitReached(Problem):
     def of(cls, error: errors.LimitReached, locale: str) -> "LimitReached":
         """The contract's view of the error."""
         if isinstance(error, rules.TaskCapReached):
-            text = message(
-                locale, "You have earned as many points from tasks as you can for now."
-            )
+            text = message(locale, "You have earned as many points from tasks as you can for now.")
         else:
             text = message(locale, "You have reached the limit for this item.")
         return cls(
@@ -204,9 +204,7 @@ class IdempotencyConflict(Problem):
     def of(cls, error: errors.IdempotencyConflict, locale: str) -> "IdempotencyConflict":
         """The contract's view of the error."""
         text = message(locale, "This key was used before for something else.")
-        return cls(
-            code=ProblemCode.IDEMPOTENCY_CONFLICT, message=text, idempotency_key=error.key
-        )
+        return cls(code=ProblemCode.IDEMPOTENCY_CONFLICT, message=text, idempotency_key=error.key)
 
 
 @strawberry.type
@@ -244,7 +242,6 @@ PROBLEMS: Mapping[type[errors.Refusal], Callable[[Any, str], Problem]] = {
     errors.NotFound: NotFound.of,
     errors.InvalidInput: InvalidInput.of,
     errors.LimitReached: LimitReached.of,
-    rules.TaskCapReached: LimitReached.of,
     errors.IdempotencyConflict: IdempotencyConflict.of,
     errors.VerificationRequired: VerificationRequired.of,
     errors.MemberSuspended: MemberSuspended.of,
@@ -258,4 +255,5 @@ PROBLEMS: Mapping[type[errors.Refusal], Callable[[Any, str], Problem]] = {
 
 def problem_of(refusal: errors.Refusal, locale: str) -> Problem:
     """The contract's view of a refusal, its message in the member's language."""
-    return PROBLEMS[type(refusal)](refusal, locale)
+    kinds = (kind for kind in type(refusal).__mro__ if kind in PROBLEMS)
+    return PROBLEMS[next(kinds)](refusal, locale)

@@ -46,7 +46,9 @@ class _Write:
             )
         settings = ", ".join(f"{name} = row.{name}" for name in self.columns[self.keys :])
         matches = (f"{self.table.name}.{name} = row.{name}" for name in self.columns[: self.keys])
-        return f"UPDATE {self.table.name} SET {settings} FROM {source} WHERE " + " AND ".join(matches)
+        return f"UPDATE {self.table.name} SET {settings} FROM {source} WHERE " + " AND ".join(
+            matches
+        )
 
     def parameters(self, prefix: str, rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
         """One array per column, named as in `sql`."""
@@ -107,7 +109,7 @@ class Writes:
             parameters |= write.parameters(f"w{number}_", rows)
         statement = _statement(tuple(write for write, _ in self._writes))
         self._writes.clear()
-        result = await session.execute(statement, parameters)
+        result: Any = await session.execute(statement, parameters)
         return result.all() if result.returns_rows else ()
 
 

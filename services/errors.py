@@ -57,7 +57,9 @@ class InvalidInput(Refusal):
 class LimitReached(Refusal):
     """As often, or as much, as the period allows."""
 
-    def __init__(self, limit: int, period: LimitPeriod, available_again_at: datetime | None) -> None:
+    def __init__(
+        self, limit: int, period: LimitPeriod, available_again_at: datetime | None
+    ) -> None:
         super().__init__(f"{limit} per {period}")
         self.limit = limit
         self.period = period

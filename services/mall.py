@@ -3,7 +3,7 @@
 Built once per process at the edge and handed to whoever serves requests or runs jobs.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
 from services.users.claims import Claims
-from services.users.profile import Identity, identify
+from services.users.profile import Identity, create_users, find_users, note_logins
 from services.users.tokens import TokenVerifier
 from settings import Settings
 
@@ -37,11 +37,13 @@ class Mall:
     exchanges: GroupCommit[ExchangeRequest, Placed]
     completions: GroupCommit[CompletionRequest, Completed]
     check_ins: GroupCommit[CheckInRequest, CheckedIn]
-    logins: GroupCommit[Claims, Identity]
+    sign_ins: GroupCommit[Claims, Identity | None]
+    sign_ups: GroupCommit[Claims, Identity | None]
+    logins: GroupCommit[int, None]
 
 
 @asynccontextmanager
-async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Mall]:
+async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
     async with open_stores(settings.stores) as stores:
         captcha = CaptchaVerifier(settings.captcha)
@@ -80,5 +82,7 @@ def _mall(
         exchanges=GroupCommit(stores.write, place),
         completions=GroupCommit(stores.write, complete),
         check_ins=GroupCommit(stores.write, sign_in),
-        logins=GroupCommit(stores.write, partial(identify, timezone=zone.key, clock=clock)),
+        sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
+        sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
+        logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
     )

@@ -11,9 +11,7 @@ from models.outbox import OutboxMessage
 from services.bulk import Writes
 
 
-def enqueue(
-    writes: Writes, job: str, payloads: Sequence[Mapping[str, Any]], now: datetime
-) -> None:
+def enqueue(writes: Writes, job: str, payloads: Sequence[Mapping[str, Any]], now: datetime) -> None:
     """Add one outbox row per payload for the job of that name."""
     rows = [(job, payload, now) for payload in payloads]
     writes.insert(OutboxMessage, ("job", "payload", "created_at"), rows)

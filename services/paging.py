@@ -58,11 +58,13 @@ def decode_cursor(cursor: str, order: str, *kinds: type) -> tuple[Any, ...]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         values = orjson.loads(base64.b64decode(padded[:_LONGEST_CURSOR], b"-_", validate=True))
-        if not isinstance(values, list) or len(values) != len(kinds) + 1 or values[0] != order:
-            raise ValueError(cursor)
-        return tuple(_read(kind, value) for kind, value in zip(kinds, values[1:], strict=True))
+        found_order, *keys = values
+        found = tuple(_read(kind, key) for kind, key in zip(kinds, keys, strict=True))
     except (binascii.Error, ValueError, TypeError, OverflowError) as error:
         raise BadInput("the cursor is not one of this list") from error
+    if found_order != order:
+        raise BadInput("the cursor is not one of this list")
+    return found
 
 
 def _read(kind: type, value: Any) -> Any:
@@ -70,6 +72,8 @@ def _read(kind: type, value: Any) -> Any:
         if type(value) is not int or not -(2**63) <= value < 2**63:
             raise ValueError(value)
         return value
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004 - one kind of mistake, whatever is wrong
     if kind is datetime:
         return datetime.fromisoformat(value).astimezone(UTC)
     return UUID(value)

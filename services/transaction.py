@@ -3,7 +3,7 @@
 An operation never opens or commits anything: a resolver, a job or a group commit does, here.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -35,7 +35,7 @@ _AWAY = (
 
 
 def is_store_away(error: BaseException) -> bool:
-    """Whether asking again later may help: the store is down, restarting, overloaded or too slow."""
+    """Whether asking again later may help: a store is down, restarting, overloaded or slow."""
     if isinstance(error, ServiceUnavailable):
         return True
     if isinstance(error, DBAPIError):
@@ -48,7 +48,7 @@ def is_store_away(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
     """A session whose work is committed when the block ends, and undone when it raises.
 
     Raises ServiceUnavailable when the database is away.
@@ -63,7 +63,7 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
 
 @asynccontextmanager
-async def reading(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+async def reading(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
     """A session for statements that each stand alone; raises ServiceUnavailable as above."""
     try:
         async with sessions() as session:

@@ -4,8 +4,9 @@ Revision: 0001, after
 """
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import postgresql
+
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -54,7 +55,8 @@ def upgrade() -> None:
             name=op.f("ck_exchange_items_per_user_limit_period_is_known"),
         ),
         sa.CheckConstraint(
-            "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0 AND coalesce((config ->> 'days')::int, 0) > 0",
+            "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
+            " AND coalesce((config ->> 'days')::int, 0) > 0",
             name=op.f("ck_exchange_items_vip_has_level_and_days"),
         ),
         sa.CheckConstraint(

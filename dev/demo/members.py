@@ -12,8 +12,11 @@ NAMED = ("alice", "bob", "carol", "dave", "erin")
 
 HISTORY_DAYS = 150
 
-_MOODS = "早起的 爱笑的 慢半拍的 路过的 认真的 温柔的 元气 佛系 闪亮的 安静的 好奇的 靠谱的 迷路的 夜跑的".split()
-_ANIMALS = "橘猫 柴犬 水豚 企鹅 树懒 松鼠 海豚 仓鼠 刺猬 熊猫 白鹭 锦鲤 兔子 狐狸".split()
+_MOODS = (
+    "早起的 爱笑的 慢半拍的 路过的 认真的 温柔的 元气 佛系 闪亮的 安静的 好奇的 靠谱的"
+    " 迷路的 夜跑的"
+)
+_ANIMALS = "橘猫 柴犬 水豚 企鹅 树懒 松鼠 海豚 仓鼠 刺猬 熊猫 白鹭 锦鲤 兔子 狐狸"
 _ENDINGS = ("", "君", "同学", "桑", "er", "2号")
 
 
@@ -31,7 +34,7 @@ class Member:
 
 def make_members(now: datetime, categories: list[str], random: Random) -> list[Member]:
     """The members, ids from 1, the named ones first."""
-    nicknames = ["".join(parts) for parts in product(_MOODS, _ANIMALS, _ENDINGS)]
+    nicknames = ["".join(parts) for parts in product(_MOODS.split(), _ANIMALS.split(), _ENDINGS)]
     random.shuffle(nicknames)
     names = [*NAMED, *nicknames][:MEMBERS]
     return [_member(number, name, now, categories, random) for number, name in enumerate(names, 1)]

@@ -1,13 +1,13 @@
 """Listing the catalogue: filters that combine, five orders, keyset pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItem, ExchangeItemType
@@ -60,7 +60,7 @@ def _ordering(order: ItemOrder, exchanges: ColumnElement[Any]) -> _Ordering:
 def _conditions(wanted: ItemFilter, now: datetime) -> list[ColumnElement[bool]]:
     """What is listed: active items whose sale has not ended, those still to come included."""
     conditions: list[ColumnElement[bool]] = [
-        ExchangeItem.is_active,
+        ExchangeItem.is_active.is_(True),
         or_(ExchangeItem.available_until.is_(None), ExchangeItem.available_until > now),
     ]
     if wanted.category is not None:
@@ -84,7 +84,7 @@ async def items_page(
     now: datetime,
     zone: ZoneInfo,
 ) -> Page[Item]:
-    """One page of the catalogue, in one statement. Raises BadInput for a cursor of another order."""
+    """One page of the catalogue, in one statement. Raises BadInput for a foreign cursor."""
     statement, exchanges = _select(order, now, zone)
     ordering = _ordering(order, exchanges)
     statement = statement.add_columns(ordering.column.label("order_key"))
@@ -100,10 +100,8 @@ async def items_page(
     return Page(items, page.cursors, page.has_next, page.has_previous)
 
 
-def _select(
-    order: ItemOrder, now: datetime, zone: ZoneInfo
-) -> tuple[Select[Any], ColumnElement[Any]]:
-    statement: Select[Any] = select(*ITEM_COLUMNS)
+def _select(order: ItemOrder, now: datetime, zone: ZoneInfo) -> tuple[Any, ColumnElement[Any]]:
+    statement: Any = select(*ITEM_COLUMNS)
     if order is not ItemOrder.POPULAR:
         return statement, ExchangeItem.id.expression
     counts = popularity(now, zone)
@@ -119,8 +117,8 @@ def _beyond(ordering: _Ordering, order: ItemOrder, after: str) -> ColumnElement[
     return or_(column > value, (column == value) & (key > item_id))
 
 
-def _cursor_maker(order: ItemOrder) -> "Any":
-    def cursor_of(row: Row[Any]) -> str:
+def _cursor_maker(order: ItemOrder) -> Callable[[Any], str]:
+    def cursor_of(row: Any) -> str:
         key = row.order_key
         return encode_cursor(order, key if isinstance(key, datetime) else int(key), row.id)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItem, ExchangeItemType, LimitPeriod
@@ -81,12 +81,8 @@ ITEM_COLUMNS = (
     ExchangeItem.config,
 )
 
-_PRICES = text(
-    "SELECT id, points FROM exchange_items WHERE id = ANY(CAST(:item_ids AS bigint[]))"
-)
 
-
-def item_from_row(row: Row[Any]) -> Item:
+def item_from_row(row: Any) -> Item:
     """Read a row of ITEM_COLUMNS (more columns may follow)."""
     count, period = row.per_user_limit_count, row.per_user_limit_period
     return Item(
@@ -122,9 +118,3 @@ async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int
         .with_for_update(key_share=True)
     )
     return {row.id: item_from_row(row) for row in await session.execute(statement)}
-
-
-async def item_prices(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, int]:
-    """The price in points of each item that exists, read without a lock."""
-    rows = await session.execute(_PRICES, {"item_ids": list(set(item_ids))})
-    return {row.id: row.points for row in rows}

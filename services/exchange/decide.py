@@ -102,9 +102,7 @@ class Settlement:
     sold: Counter[int] = field(default_factory=Counter[int])
 
 
-def decide(
-    settlement: Settlement, requests: Sequence[ExchangeRequest]
-) -> list[Placed | Refusal]:
+def decide(settlement: Settlement, requests: Sequence[ExchangeRequest]) -> list[Placed | Refusal]:
     """Settle the requests one after another, in order; a refusal changes nothing."""
     outcomes: list[Placed | Refusal] = []
     for request in requests:

@@ -1,17 +1,16 @@
 """Exchanges as their member sees them: pages, rewards, and the lots that paid."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
-from datetime import datetime
 
-from sqlalchemy import Row, select, tuple_
+from sqlalchemy import RowMapping, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.exchange import CouponStatus, ExchangeStatus, UserCoupon, UserVip
 from models.exchange import Exchange as ExchangeTable
 from models.exchange import Shipment as ShipmentTable
-from models.points import LotDraw, PointsRecord
 from services.bulk import among
 from services.exchange.decide import Exchange
 from services.exchange.rewards import Coupon, ManualDelivery, Reward, Shipment, VipMembership
@@ -40,12 +39,12 @@ _COUPON = (
 )
 
 
-def _exchange_from_row(row: Row[Any]) -> Exchange:
-    return Exchange(**{**row._mapping, "status": ExchangeStatus(row.status)})  # noqa: SLF001
+def _exchange(row: RowMapping) -> Exchange:
+    return Exchange(**dict[str, Any](row, status=ExchangeStatus(row["status"])))
 
 
-def _coupon_from_row(row: Row[Any]) -> Coupon:
-    return Coupon(*row[:4], CouponStatus(row.status), row.expires_at, row.created_at)
+def _coupon(row: RowMapping) -> Coupon:
+    return Coupon(**dict[str, Any](row, status=CouponStatus(row["status"])))
 
 
 async def exchanges_page(
@@ -65,7 +64,7 @@ async def exchanges_page(
         statement = statement.where(key < decode_cursor(after, _ORDER, datetime, UUID))
     newest_first = (ExchangeTable.created_at.desc(), ExchangeTable.id.desc())
     rows = await session.execute(statement.order_by(*newest_first).limit(size + 1))
-    exchanges = [_exchange_from_row(row) for row in rows]
+    exchanges = [_exchange(row) for row in rows.mappings()]
     return page_of(exchanges, size, _cursor_of, has_previous=after is not None)
 
 
@@ -78,7 +77,7 @@ async def exchanges_by_id(
 ) -> dict[UUID, Exchange]:
     """Those of `exchange_ids` that exist, whoever made them."""
     rows = await session.execute(select(*_EXCHANGE).where(among(ExchangeTable.id, exchange_ids)))
-    return {row.id: _exchange_from_row(row) for row in rows}
+    return {row["id"]: _exchange(row) for row in rows.mappings()}
 
 
 async def rewards_by_exchange(
@@ -87,53 +86,63 @@ async def rewards_by_exchange(
     """What each exchange gave, in one statement."""
     statement = (
         select(
-            *_COUPON,
-            ExchangeTable.id.label("of_exchange"),
+            ExchangeTable.id,
             ExchangeTable.vip_level,
             ExchangeTable.vip_expires_at,
             ExchangeTable.delivery_note,
             ShipmentTable,
+            UserCoupon,
         )
         .outerjoin(UserCoupon, UserCoupon.exchange_id == ExchangeTable.id)
         .outerjoin(ShipmentTable, ShipmentTable.exchange_id == ExchangeTable.id)
         .where(among(ExchangeTable.id, exchange_ids))
     )
-    return {row.of_exchange: _reward(row) for row in await session.execute(statement)}
+    return {row.id: _reward(row) for row in await session.execute(statement)}
 
 
-def _reward(row: Row[Any]) -> Reward:
-    if row.code is not None:
-        return _coupon_from_row(row)
+def _reward(row: Any) -> Reward:
+    if (coupon := row.UserCoupon) is not None:
+        return Coupon(
+            id=coupon.id,
+            user_id=coupon.user_id,
+            exchange_id=coupon.exchange_id,
+            code=coupon.code,
+            status=CouponStatus(coupon.status),
+            expires_at=coupon.expires_at,
+            created_at=coupon.created_at,
+        )
     if row.vip_level is not None:
         return VipMembership(row.vip_level, row.vip_expires_at)
-    if row.Shipment is not None:
-        sent: ShipmentTable = row.Shipment
+    if (sent := row.Shipment) is not None:
         return Shipment(
             sent.recipient, sent.phone, sent.address, sent.carrier, sent.tracking_number
         )
     return ManualDelivery(row.delivery_note or "")
 
 
+_DRAWS = text(
+    """
+    SELECT draw.user_id, draw.sequence, draw.position, draw.points_record_id, draw.points,
+           lot.expires_at
+    FROM unnest(CAST(:user_ids AS bigint[]), CAST(:sequences AS integer[]))
+        AS payment(user_id, sequence)
+    JOIN lot_draws draw USING (user_id, sequence)
+    JOIN points_records lot ON lot.id = draw.points_record_id
+    ORDER BY draw.user_id, draw.sequence, draw.position
+    """
+)
+
+
 async def draws_by_payment(
     session: AsyncSession, payments: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], list[Draw]]:
     """The lots that paid, in the order they were drawn, by (user id, number of the change)."""
-    key = tuple_(LotDraw.user_id, LotDraw.sequence)
-    statement = (
-        select(
-            LotDraw.user_id,
-            LotDraw.sequence,
-            LotDraw.position,
-            LotDraw.points_record_id,
-            LotDraw.points,
-            PointsRecord.expires_at,
-        )
-        .join(PointsRecord, PointsRecord.id == LotDraw.points_record_id)
-        .where(key.in_(payments))
-        .order_by(LotDraw.user_id, LotDraw.sequence, LotDraw.position)
-    )
+    parameters = {
+        "user_ids": [user_id for user_id, _ in payments],
+        "sequences": [sequence for _, sequence in payments],
+    }
     draws: dict[tuple[int, int], list[Draw]] = {payment: [] for payment in payments}
-    for row in await session.execute(statement):
+    for row in await session.execute(_DRAWS, parameters):
         draws[row.user_id, row.sequence].append(Draw(*row))
     return draws
 
@@ -141,7 +150,7 @@ async def draws_by_payment(
 async def coupons_by_id(session: AsyncSession, coupon_ids: Iterable[UUID]) -> dict[UUID, Coupon]:
     """Those of `coupon_ids` that exist, whoever holds them."""
     rows = await session.execute(select(*_COUPON).where(among(UserCoupon.id, coupon_ids)))
-    return {row.id: _coupon_from_row(row) for row in rows}
+    return {row["id"]: _coupon(row) for row in rows.mappings()}
 
 
 async def memberships(

@@ -34,7 +34,8 @@ _COUNT = text(
 )
 
 
-def _period_starts(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:
+def period_starts(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:
+    """When the running day, week and month of the mall began, by those names."""
     today = local_day(now, zone)
     return {
         "day": day_start(today, zone),
@@ -65,7 +66,7 @@ async def count_taken(
     parameters: dict[str, Any] = {
         "user_ids": [user_id for user_id, _ in asked],
         "item_ids": [item_id for _, item_id in asked],
-        **_period_starts(now, zone),
+        **period_starts(now, zone),
     }
     rows = await session.execute(_COUNT, parameters)
     return {

@@ -17,7 +17,7 @@ from models.exchange import Shipment as ShipmentTable
 from models.exchange import UserCoupon, UserVip
 from services.bulk import Writes
 from services.calendar import Clock, local_day
-from services.catalogue.items import Item, item_prices, lock_items
+from services.catalogue.items import Item, lock_items
 from services.errors import Refusal, VerificationRequired
 from services.exchange.decide import (
     ExchangeRequest,
@@ -25,7 +25,7 @@ from services.exchange.decide import (
     Settlement,
     decide,
 )
-from services.exchange.limits import count_taken
+from services.exchange.read_requests import read_requests
 from services.exchange.rewards import (
     Coupon,
     ManualDelivery,
@@ -34,7 +34,7 @@ from services.exchange.rewards import (
     VipMembership,
     new_coupon_code,
 )
-from services.idempotency import find_settled, require_key, store_settled
+from services.idempotency import require_key, store_settled
 from services.identifiers import new_id
 from services.outbox import enqueue
 from services.points.accounts import load_lots, lock_accounts, save_accounts
@@ -106,27 +106,26 @@ async def place_exchanges(
     """
     accounts = await lock_accounts(session, (request.user_id for request in requests))
     now = clock()
-    settled = await find_settled(session, OPERATION, [(r.user_id, r.key) for r in requests])
-    open_requests = [r for r in requests if (r.user_id, r.key) not in settled]
-    pairs = [(r.user_id, r.item_id) for r in open_requests]
-    prices = await item_prices(session, (item_id for _, item_id in pairs))
-    await load_lots(session, accounts, _needed(pairs, prices), now)
-    taken = await count_taken(session, pairs, now, zone)
-    items = await lock_items(session, prices)
-    changed = {item_id: item.points for item_id, item in items.items()}
-    if any(changed[item_id] > prices[item_id] for item_id in changed):
-        await load_lots(session, accounts, _needed(pairs, changed), now)
+    known = await read_requests(session, OPERATION, requests, now, zone)
+    await load_lots(session, accounts, _needed(requests, known.prices), now)
+    items = await lock_items(session, known.prices)
+    if any(item.points > known.prices[item.id] for item in items.values()):
+        # A price rose between the two reads: more lots may be needed than were loaded.
+        prices = {item.id: item.points for item in items.values()}
+        await load_lots(session, accounts, _needed(requests, prices), now)
     memberships = await _memberships(session, accounts, items)
-    settlement = Settlement(now, zone, accounts, items, taken, settled, memberships, captcha)
+    settlement = Settlement(
+        now, zone, accounts, items, known.taken, known.settled, memberships, captcha
+    )
     outcomes = decide(settlement, requests)
     await _save(session, settlement)
     return outcomes
 
 
-def _needed(pairs: Sequence[tuple[int, int]], prices: Mapping[int, int]) -> Counter[int]:
+def _needed(requests: Sequence[ExchangeRequest], prices: Mapping[int, int]) -> Counter[int]:
     needed: Counter[int] = Counter()
-    for user_id, item_id in pairs:
-        needed[user_id] += prices.get(item_id, 0)
+    for request in requests:
+        needed[request.user_id] += prices.get(request.item_id, 0)
     return needed
 
 
@@ -201,8 +200,4 @@ def _save_items(writes: Writes, settlement: Settlement) -> None:
     day = local_day(settlement.now, settlement.zone)
     counts = [(day, item_id, settlement.sold[item_id]) for item_id in sold]
     writes.update(ExchangeItem, ("id", "stock"), stocks)
-    writes.insert(
-        ItemDailyExchanges, ("day", "item_id", "exchanges"), counts, suffix=_COUNT_DAILY
-    )
-
-
+    writes.insert(ItemDailyExchanges, ("day", "item_id", "exchanges"), counts, suffix=_COUNT_DAILY)

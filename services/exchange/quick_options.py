@@ -27,9 +27,7 @@ class QuickOption:
     expires_soon: bool
 
 
-def can_exchange(
-    item: Item, available: int, taken: Taken, now: datetime, zone: ZoneInfo
-) -> bool:
+def can_exchange(item: Item, available: int, taken: Taken, now: datetime, zone: ZoneInfo) -> bool:
     """Affordable, in stock, on sale and within the limits now."""
     if item.points > available or item.stock < 1 or not item.is_on_sale(now):
         return False

@@ -16,7 +16,9 @@ DEFAULT_COUPON_DAYS = 30
 COUPON_CODE_LENGTH = 16
 _COUPON_BYTES = COUPON_CODE_LENGTH * 5 // 8
 # From RFC 4648's base 32 to Crockford's, which has no letters that are mistaken for digits.
-_READABLE = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_READABLE = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
 _LONGEST_SHIPPING = {"recipient": 100, "phone": 40, "address": 500}
 
 
@@ -68,6 +70,10 @@ class ManualDelivery:
     note: str
 
 
+class ShippingNeeded(InvalidInput):
+    """An item that is shipped needs to know where to."""
+
+
 Reward: TypeAlias = Coupon | VipMembership | Shipment | ManualDelivery
 
 
@@ -105,13 +111,13 @@ def extended_membership(item: Item, running_until: datetime | None, now: datetim
 
 
 def shipment_to(item: Item, shipping: Shipping | None) -> Shipment | None:
-    """Where an item that is shipped goes; None for all others. Raises InvalidInput."""
+    """Where an item that is shipped goes; None for all others. Raises ShippingNeeded."""
     if item.type is not ExchangeItemType.PHYSICAL:
         return None
     if shipping is None:
-        raise InvalidInput(("shipping",), "needed for an item that is shipped")
+        raise ShippingNeeded(("shipping",), "needed for an item that is shipped")
     for name, longest in _LONGEST_SHIPPING.items():
         value = getattr(shipping, name)
         if not value.strip() or len(value) > longest or "\x00" in value:
-            raise InvalidInput(("shipping", name), f"1 to {longest} characters")
+            raise ShippingNeeded(("shipping", name), f"1 to {longest} characters")
     return Shipment(shipping.recipient.strip(), shipping.phone.strip(), shipping.address.strip())

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -56,7 +57,8 @@ _READ_LOTS = text(
            created_at, available_at
     FROM (
         SELECT lot.*, needs.needed,
-               coalesce(sum(lot.points) FILTER (WHERE lot.expires_at IS NULL OR lot.expires_at > :now)
+               coalesce(sum(lot.points)
+                   FILTER (WHERE lot.expires_at IS NULL OR lot.expires_at > :now)
                    OVER (PARTITION BY lot.user_id ORDER BY lot.expires_at, lot.created_at, lot.id
                          ROWS UNBOUNDED PRECEDING), 0) AS spendable_so_far
         FROM points_records lot
@@ -76,7 +78,7 @@ async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[
     Ids that name no user are missing from the answer.
     """
     rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
-    return {row.user_id: Account(**row._mapping) for row in rows}
+    return {row["user_id"]: Account(**row) for row in rows.mappings()}
 
 
 async def load_lots(
@@ -87,13 +89,11 @@ async def load_lots(
         return
     user_ids = list(accounts)
     amounts = [needed.get(user_id, 0) for user_id in user_ids]
-    rows = await session.execute(
-        _READ_LOTS, {"user_ids": user_ids, "needed": amounts, "now": now}
-    )
+    rows = await session.execute(_READ_LOTS, {"user_ids": user_ids, "needed": amounts, "now": now})
     for account in accounts.values():
         account.lots = []
-    for row in rows:
-        lot = Lot(**{**row._mapping, "status": PointsRecordStatus(row.status)})
+    for row in rows.mappings():
+        lot = Lot(**dict[str, Any](row, status=PointsRecordStatus(row["status"])))
         accounts[lot.user_id].lots.append(lot)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from services.calendar import SpanUnit, add_span
@@ -11,6 +11,7 @@ from services.calendar import SpanUnit, add_span
 EXPIRING_SOON_DAYS = 7
 """Points that expire within this many days are worth a warning."""
 
+_LONGEST = 36_500
 _UNITS = ("days", "months", "years")
 
 
@@ -38,15 +39,15 @@ def parse_lifetime(config: Any) -> Lifetime:
     if unit == "never":
         return Lifetime("never")
     value = config.get("value") if isinstance(config, dict) else None
-    if unit not in _UNITS or type(value) is not int or not 1 <= value <= 36_500:
+    if unit not in _UNITS or type(value) is not int or not 1 <= value <= _LONGEST:
         raise LifetimeInvalid(f"not a lifetime: {config!r}")
-    return Lifetime(cast("SpanUnit", unit), value)
+    return Lifetime(unit, value)
 
 
 def expiry_of(
     source: str, granted_at: datetime, zone: ZoneInfo, own: Lifetime | None = None
 ) -> datetime | None:
-    """When points granted at `granted_at` end: by their own lifetime, their source's, or 12 months."""
+    """When points granted at `granted_at` end: by their own lifetime, or their source's."""
     lifetime = own or SOURCE_LIFETIMES.get(source, DEFAULT_LIFETIME)
     if lifetime.unit == "never":
         return None

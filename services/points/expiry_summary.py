@@ -77,6 +77,7 @@ async def expiry_summary(
     }
     rows = (await session.execute(_BY_DAY, parameters)).all()
     upcoming = tuple(ExpiringPoints(r.day, r.points, r.earliest) for r in rows if r.points)
-    first = rows[0] if rows and rows[0].points_soon else None
-    next_soon = first and ExpiringPoints(first.day, first.points_soon, first.earliest)
+    next_soon = None
+    if rows and rows[0].points_soon:
+        next_soon = ExpiringPoints(rows[0].day, rows[0].points_soon, rows[0].earliest)
     return ExpirySummary(days, now, upcoming, next_soon)

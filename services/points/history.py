@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsAction, PointsAuditLog
@@ -15,8 +15,8 @@ _ORDER = "history"
 _COLUMNS = tuple(PointsAuditLog.__table__.columns)
 
 
-def _entry_from_row(row: Row[Any]) -> Entry:
-    return Entry(**{**row._mapping, "action": PointsAction(row.action)})  # noqa: SLF001
+def _entry(row: RowMapping) -> Entry:
+    return Entry(**dict[str, Any](row, action=PointsAction(row["action"])))
 
 
 async def history_page(
@@ -35,7 +35,7 @@ async def history_page(
         (sequence,) = decode_cursor(after, _ORDER, int)
         statement = statement.where(PointsAuditLog.sequence < sequence)
     statement = statement.order_by(PointsAuditLog.sequence.desc()).limit(size + 1)
-    rows = [_entry_from_row(row) for row in await session.execute(statement)]
+    rows = [_entry(row) for row in (await session.execute(statement)).mappings()]
     return page_of(rows, size, _cursor_of, has_previous=after is not None)
 
 
@@ -48,5 +48,5 @@ async def find_change(session: AsyncSession, user_id: int, sequence: int) -> Ent
     statement = select(*_COLUMNS).where(
         PointsAuditLog.user_id == user_id, PointsAuditLog.sequence == sequence
     )
-    row = (await session.execute(statement)).one_or_none()
-    return None if row is None else _entry_from_row(row)
+    row = (await session.execute(statement)).mappings().one_or_none()
+    return None if row is None else _entry(row)

@@ -110,7 +110,7 @@ class Account:
 
 
 def drawing_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
-    """Sorts lots as they are drawn: soonest expiry, then the older; those that never expire last."""
+    """Sorts lots as they are drawn: soonest expiry, then the older; without expiry last."""
     return (lot.expires_at or _NEVER, lot.created_at, lot.id)
 
 

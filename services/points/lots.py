@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsRecord, PointsRecordStatus
@@ -29,8 +29,8 @@ _LOT = (
 )
 
 
-def _lot_from_row(row: Row[Any]) -> Lot:
-    return Lot(**{**row._mapping, "status": PointsRecordStatus(row.status)})  # noqa: SLF001
+def _lot(row: RowMapping) -> Lot:
+    return Lot(**dict[str, Any](row, status=PointsRecordStatus(row["status"])))
 
 
 def _with_points_left(user_id: int, now: datetime) -> ColumnElement[bool]:
@@ -54,7 +54,7 @@ async def lots_page(
     if after is not None:
         statement = statement.where(key > decode_cursor(after, _ORDER, datetime, datetime, UUID))
     statement = statement.order_by(ends, PointsRecord.created_at, PointsRecord.id).limit(size + 1)
-    rows = [_lot_from_row(row) for row in await session.execute(statement)]
+    rows = [_lot(row) for row in (await session.execute(statement)).mappings()]
     return page_of(rows, size, _cursor_of, has_previous=after is not None)
 
 
@@ -71,4 +71,4 @@ async def count_lots(session: AsyncSession, user_id: int, now: datetime) -> int:
 async def lots_by_id(session: AsyncSession, lot_ids: Iterable[UUID]) -> dict[UUID, Lot]:
     """Those of `lot_ids` that exist, whoever holds them."""
     rows = await session.execute(select(*_LOT).where(among(PointsRecord.id, lot_ids)))
-    return {row.id: _lot_from_row(row) for row in rows}
+    return {row["id"]: _lot(row) for row in rows.mappings()}

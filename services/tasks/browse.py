@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, and_, case, literal, or_, select
+from sqlalchemy import and_, case, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Task as TaskTable
@@ -61,7 +61,7 @@ async def member_tasks(
     return [entry for entry in tasks if shown or entry.status is not TaskStatus.COMPLETED]
 
 
-def _from_row(row: Row[Any], user_id: int, now: datetime, zone: ZoneInfo) -> MemberTask:
+def _from_row(row: Any, user_id: int, now: datetime, zone: ZoneInfo) -> MemberTask:
     task = task_from_row(row)
     progress = Progress(
         user_id,

@@ -97,9 +97,7 @@ def running_streak(last: LastCheckIn | None, today: date) -> int:
     return last.streak
 
 
-async def last_check_ins(
-    session: AsyncSession, user_ids: Sequence[int]
-) -> dict[int, LastCheckIn]:
+async def last_check_ins(session: AsyncSession, user_ids: Sequence[int]) -> dict[int, LastCheckIn]:
     """Each user's latest check-in; users without any are missing."""
     rows = await session.execute(_LAST, {"user_ids": list(user_ids)})
     return {row.user_id: LastCheckIn(row.day, row.streak) for row in rows}
@@ -157,9 +155,7 @@ def decide(
     previous = last.get(account.user_id)
     if previous is not None and previous.day >= today:
         tomorrow = day_start(previous.day + timedelta(days=1), zone)
-        raise TaskNotCompletable(
-            TaskRefusal.ALREADY_COMPLETED, tomorrow, is_check_in=True
-        )
+        raise TaskNotCompletable(TaskRefusal.ALREADY_COMPLETED, tomorrow, is_check_in=True)
     streak = running_streak(previous, today) + 1
     bonus = bonus_on(streak)
     cause = Cause(CHECK_IN_SOURCE, today.isoformat(), f"user:{account.user_id}")

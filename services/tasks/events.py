@@ -196,9 +196,7 @@ def counts(task: Task, event: IncomingEvent) -> bool:
     return task.rules.min_amount is None or (event.amount or 0) >= task.rules.min_amount
 
 
-def decide(
-    settlement: EventSettlement, event: IncomingEvent, fresh_id: Callable[[], UUID]
-) -> None:
+def decide(settlement: EventSettlement, event: IncomingEvent, fresh_id: Callable[[], UUID]) -> None:
     """Let one new event move its user's tasks and points. Pure but for the ids it is handed."""
     if event.user_id is None:
         return
@@ -222,7 +220,11 @@ def _pay_purchase(
 
 
 def _advance(
-    settlement: EventSettlement, account: Account, task: Task, event: IncomingEvent, fresh_id: Callable[[], UUID]
+    settlement: EventSettlement,
+    account: Account,
+    task: Task,
+    event: IncomingEvent,
+    fresh_id: Callable[[], UUID],
 ) -> None:
     period = period_start(task.frequency, event.occurred_at, settlement.zone)
     key = (account.user_id, task.id, period)
@@ -236,9 +238,13 @@ def _advance(
 
 
 def _pay_if_allowed(
-    settlement: EventSettlement, account: Account, task: Task, progress: Progress, fresh_id: Callable[[], UUID]
+    settlement: EventSettlement,
+    account: Account,
+    task: Task,
+    progress: Progress,
+    fresh_id: Callable[[], UUID],
 ) -> None:
-    """Grant an automatic task. Over a cap it stays open: a later event, or the member, claims it."""
+    """Grant an automatic task; over a cap it stays open for a later event, or for the member."""
     now, zone = settlement.now, settlement.zone
     earned = settlement.earned[account.user_id]
     try:

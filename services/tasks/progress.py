@@ -89,6 +89,6 @@ async def read_earned(
 
 
 def save_progress(writes: Writes, changed: Sequence[Progress]) -> None:
-    """Add progress to what is written; the users are locked, so nothing newer can be overwritten."""
+    """Add progress to what is written; under the users' locks nothing newer is overwritten."""
     rows = [_progress_row(progress) for progress in changed]
     writes.insert(UserTask, _PROGRESS, rows, suffix=_OVERWRITE)

@@ -8,8 +8,6 @@ from enum import StrEnum
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
-
 from models.catalogue import LimitPeriod
 from models.tasks import TaskFrequency
 from services.calendar import day_start, local_day, week_start
@@ -136,7 +134,7 @@ class Earned:
     this_week: int = 0
 
 
-def task_from_row(row: Row[Any]) -> Task:
+def task_from_row(row: Any) -> Task:
     """Read a row of the tasks table."""
     return Task(
         id=row.id,

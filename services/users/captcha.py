@@ -12,7 +12,7 @@ _OK = 200
 Provider = Literal["turnstile", "hcaptcha", "recaptcha"]
 
 
-class CaptchaUnavailable(Exception):  # noqa: N818 - named as the fact, like every refusal here
+class CaptchaUnavailable(Exception):
     """The provider gave no verdict: it is away, or it does not accept our secret."""
 
 

@@ -15,7 +15,7 @@ _TIME_ZONES = frozenset(available_timezones() - {"localtime"})  # this host's ow
 _UNSTORABLE = {"Cc", "Cs"}  # control characters (PostgreSQL refuses NUL) and lone surrogates
 
 
-class TokenInvalid(Exception):  # noqa: N818 - named as the fact, like every refusal here
+class TokenInvalid(Exception):
     """The token proves nothing. ``reason`` is for the log: a client must not learn from it."""
 
     def __init__(self, reason: str) -> None:

@@ -21,7 +21,7 @@ _RETRY_PAUSE_S = 1.0  # without any key nobody gets in: ask again soon
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class KeySetUnavailable(Exception):  # noqa: N818 - named as the fact, like every refusal here
+class KeySetUnavailable(Exception):
     """The identity provider cannot be asked for the key that a token needs."""
 
 

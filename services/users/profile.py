@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import User as UserTable
@@ -42,6 +42,7 @@ class Identity:
 
     user_id: int
     locale: str
+    is_login_unnoted: bool
 
 
 _NEW_USER = ("external_id", "username", "locale", "timezone", "created_at", "last_login_at")
@@ -51,7 +52,7 @@ _FIND = text(
     WHERE external_id = ANY(CAST(:subjects AS text[]))
     """
 )
-# Skips rows that a movement has locked: a login is not worth waiting for, the next one notes it.
+# Skips rows that a movement has locked: the next login notes it.
 _NOTE_LOGINS = text(
     """
     UPDATE users SET last_login_at = :now
@@ -77,36 +78,46 @@ _USER = tuple(
 )
 
 
-async def identify(
-    session: AsyncSession, sought: Sequence[Claims], *, timezone: str, clock: Clock
-) -> list[Identity]:
-    """The users of verified tokens, in order; a subject's first token creates its user.
+async def find_users(
+    session: AsyncSession, sought: Sequence[Claims], *, clock: Clock
+) -> list[Identity | None]:
+    """The users of verified tokens, in order; None for a subject seen for the first time.
 
-    `timezone` is the mall's, for users whose token names none. Set-based, as movements are: after
-    a deployment everybody is new to a process at once.
+    Set-based, as movements are: after a deployment everybody is new to a process at once.
+    """
+    long_ago = clock() - LOGIN_NOTED_EVERY
+    subjects = list({claims.subject for claims in sought})
+    found = {
+        row.external_id: Identity(
+            row.id, row.locale, row.last_login_at is None or row.last_login_at <= long_ago
+        )
+        for row in await session.execute(_FIND, {"subjects": subjects})
+    }
+    return [found.get(claims.subject) for claims in sought]
+
+
+async def create_users(
+    session: AsyncSession, sought: Sequence[Claims], *, timezone: str, clock: Clock
+) -> list[Identity | None]:
+    """Create the users of first tokens, in order of their subjects, and return all of them.
+
+    `timezone` is the mall's, for users whose token names none. Whom another process created
+    meanwhile is left as it is.
     """
     now = clock()
     by_subject = {claims.subject: claims for claims in sought}
-    found = await _find(session, by_subject)
-    missing = [claims for subject, claims in sorted(by_subject.items()) if subject not in found]
-    if missing:
-        rows = [_new_user(claims, timezone, now) for claims in missing]
-        await insert_rows(session, UserTable, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
-        found = await _find(session, by_subject)
-    await _note_logins(session, found.values(), now)
-    return [Identity(found[claims.subject].id, found[claims.subject].locale) for claims in sought]
+    rows = [_new_user(claims, timezone, now) for _, claims in sorted(by_subject.items())]
+    await insert_rows(session, UserTable, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
+    return await find_users(session, sought, clock=clock)
 
 
-async def _find(session: AsyncSession, subjects: Iterable[str]) -> dict[str, Row[Any]]:
-    rows = await session.execute(_FIND, {"subjects": list(subjects)})
-    return {row.external_id: row for row in rows}
-
-
-async def _note_logins(session: AsyncSession, rows: Iterable[Row[Any]], now: datetime) -> None:
-    long_ago = now - LOGIN_NOTED_EVERY
-    stale = [row.id for row in rows if row.last_login_at is None or row.last_login_at <= long_ago]
-    if stale:
-        await session.execute(_NOTE_LOGINS, {"user_ids": stale, "now": now})
+async def note_logins(
+    session: AsyncSession, user_ids: Sequence[int], *, clock: Clock
+) -> list[None]:
+    """Set `last_login_at`. Not worth waiting for: neither for a lock nor for the disk."""
+    await session.execute(text("SET LOCAL synchronous_commit = off"))
+    await session.execute(_NOTE_LOGINS, {"user_ids": list(user_ids), "now": clock()})
+    return [None] * len(user_ids)
 
 
 def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
@@ -125,8 +136,8 @@ def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
 async def users_by_id(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, User]:
     """Those of `user_ids` that exist."""
     rows = await session.execute(select(*_USER).where(among(UserTable.id, user_ids)))
-    return {row.id: _from_row(row) for row in rows}
+    return {row["id"]: _user(row) for row in rows.mappings()}
 
 
-def _from_row(row: Row[Any]) -> User:
-    return User(**{**row._mapping, "interests": tuple(row.interests)})  # noqa: SLF001
+def _user(row: RowMapping) -> User:
+    return User(**dict[str, Any](row, interests=tuple(row["interests"])))

@@ -19,7 +19,7 @@ from services.users.key_set import KeySetUnavailable as KeySetUnavailable
 from settings import AccessSettings
 
 _LONGEST_TOKEN = 8 * 1024
-_CACHED_TOKENS = 10_000
+_CACHED_TOKENS = 100_000
 
 
 class TokenVerifier:

@@ -196,7 +196,7 @@ def test_removing_the_data_directory_removes_the_data_elsewhere(closed_data_dir:
 def test_copies_binaries_that_cannot_be_reached(
     closed_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    wheel = postgres._install().parent
+    wheel = postgres.install_directory().parent
     closed_wheel = closed_data_dir.parent / wheel.name
     closed_wheel.mkdir()
     closed_libraries = closed_data_dir.parent / f"{wheel.name}.libs"
@@ -206,7 +206,7 @@ def test_copies_binaries_that_cannot_be_reached(
     ):
         if original.exists():
             subprocess.run(["cp", "-r", original, closed], check=True)
-    monkeypatch.setattr(postgres, "_install", lambda: closed_wheel / "pginstall18")
+    monkeypatch.setattr(postgres, "install_directory", lambda: closed_wheel / "pginstall18")
     running = started(closed_data_dir)
     program = psutil.Process(running.process.pid).exe()
     assert program.startswith(f"/var/tmp/{places.place_name(closed_data_dir)}/install-")

@@ -150,21 +150,23 @@ def test_gives_up_on_who_dies_again_and_again(
     monkeypatch.setattr("dev.supervisor._FIRST_PAUSE_S", 0.001)
     code = "import sys, time; print('the reason', file=sys.stderr); time.sleep(0.1); sys.exit(3)"
     spec = ProcessSpec("broken", [sys.executable, "-c", code], log=tmp_path / "broken.log")
+    before = psutil.Process().children()
     steady = ProcessSpec("steady", [sys.executable, "-c", "import time; time.sleep(60)"])
     assert run_children([steady, spec]) == 1
     said = capfd.readouterr().err
     assert said.count("broken ended with exit code 3: restarting") == 5
     assert "broken died 6 times within 60 s: giving up" in said
     assert "the reason" in said
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
 
 
 def test_who_never_gets_ready_stops_everyone(capfd: pytest.CaptureFixture[str]):
+    before = psutil.Process().children()
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
     spec = ProcessSpec("idle", sleep, is_ready=lambda: False, ready_timeout_s=0.2)
     assert run_children([ProcessSpec("steady", sleep), spec]) == 1
     assert "idle was not ready within 0.2 s" in capfd.readouterr().err
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
 
 
 def test_signal_handlers_are_given_back(capfd: pytest.CaptureFixture[str]):
