@@ -52,7 +52,7 @@ class StoreSettings(BaseSettings):
     database_url: str | None = None
     redis_url: str | None = None
     data_dir: Path = Path(".data")
-    database_pool_size: int = Field(default=10, ge=1)
+    database_pool_size: int = Field(default=10, ge=2)
     database_pool_wait_s: float = Field(default=2.0, gt=0)
     database_connect_timeout_s: float = Field(default=2.0, gt=0)
     database_statement_timeout_s: float = Field(default=10.0, gt=0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 NextRequest = Callable[[], bytes]
-"""Makes the next whole HTTP/1.1 request."""
+"""Makes the next whole HTTP/1.1 request; raises StopIteration when there is none."""
 
 Check = Callable[[bytes], bool]
 """Whether the body of an answer is what was asked for."""
@@ -54,8 +54,13 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
+        try:
+            request = self._next_request()
+        except StopIteration:
+            self._transport.close()
+            return
         self._sent_at_s = time.perf_counter()
-        self._transport.write(self._next_request())
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

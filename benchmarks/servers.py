@@ -37,9 +37,10 @@ class Bench:
     ports: tuple[int, ...]
     bare_port: int
 
-    def token(self, user: int) -> str:
-        """A token of user number `user`."""
-        return issue_token(SECRET, f"bench-{user}", [Role.MEMBER])
+    def tokens(self, users: int) -> list[str]:
+        """A token for each of the first `users` users, in order."""
+        names = (f"bench-{user}" for user in range(1, users + 1))
+        return [issue_token(SECRET, name, [Role.MEMBER]) for name in names]
 
     def pgbench(self, script: str, *, clients: int, duration_s: int, **variables: int) -> float:
         """Transactions per second of a script in benchmarks/pgbench; raises when one failed."""

@@ -56,24 +56,20 @@ class PointsRecord(Base):
         CheckConstraint("points BETWEEN 0 AND original_points", name="points_in_range"),
         CheckConstraint("status <> 'used' OR points = 0", name="used_is_empty"),
         CheckConstraint("status <> 'active' OR points > 0", name="active_has_points"),
-        # The order in which lots are drawn (domain.md, Points), ready to be walked.
+        # The order in which lots are drawn (domain.md, Points), ready to be walked; pending lots
+        # too, so that one index serves movements and balances.
         Index(
             "ix_points_records_drawing_order",
             "user_id",
             "expires_at",
             "created_at",
             "id",
-            postgresql_where=text("status = 'active'"),
+            postgresql_where=text("status IN ('active', 'pending')"),
         ),
         Index(
             "ix_points_records_due",
             "expires_at",
             postgresql_where=text("status = 'active' AND expires_at IS NOT NULL"),
-        ),
-        Index(
-            "ix_points_records_pending",
-            "user_id",
-            postgresql_where=text("status = 'pending'"),
         ),
         Index("ix_points_records_source_reference", "source", "source_reference"),
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.stores import Sessions
 from services.errors import MallError, ServiceUnavailable
 from services.transaction import is_store_away, transaction
 
@@ -34,7 +35,7 @@ class _Waiting(Generic[RequestT, OutcomeT]):
 class GroupCommit(Generic[RequestT, OutcomeT]):
     """Collects the requests of one operation in this process and settles them in batches."""
 
-    sessions: async_sessionmaker[AsyncSession]
+    sessions: Sessions
     settle: Settle[RequestT, OutcomeT]
     largest_batch: int = 128
     longest_queue: int = 10_000

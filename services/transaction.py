@@ -11,8 +11,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.stores import Sessions
 from services.errors import ServiceUnavailable
 
 _AWAY = (
@@ -48,7 +49,7 @@ def is_store_away(error: BaseException) -> bool:
 
 
 @asynccontextmanager
-async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
+async def transaction(sessions: Sessions) -> AsyncGenerator[AsyncSession]:
     """A session whose work is committed when the block ends, and undone when it raises.
 
     Raises ServiceUnavailable when the database is away.
@@ -63,7 +64,7 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenera
 
 
 @asynccontextmanager
-async def reading(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
+async def reading(sessions: Sessions) -> AsyncGenerator[AsyncSession]:
     """A session for statements that each stand alone; raises ServiceUnavailable as above."""
     try:
         async with sessions() as session:

@@ -335,7 +335,7 @@ def upgrade() -> None:
         "points_records",
         ["user_id", "expires_at", "created_at", "id"],
         unique=False,
-        postgresql_where=sa.text("status = 'active'"),
+        postgresql_where=sa.text("status IN ('active', 'pending')"),
     )
     op.create_index(
         "ix_points_records_due",
@@ -343,13 +343,6 @@ def upgrade() -> None:
         ["expires_at"],
         unique=False,
         postgresql_where=sa.text("status = 'active' AND expires_at IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_points_records_pending",
-        "points_records",
-        ["user_id"],
-        unique=False,
-        postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index(
         "ix_points_records_source_reference",
@@ -554,11 +547,6 @@ def downgrade() -> None:
     op.drop_table("user_vip")
     op.drop_index("ix_points_records_source_reference", table_name="points_records")
     op.drop_index(
-        "ix_points_records_pending",
-        table_name="points_records",
-        postgresql_where=sa.text("status = 'pending'"),
-    )
-    op.drop_index(
         "ix_points_records_due",
         table_name="points_records",
         postgresql_where=sa.text("status = 'active' AND expires_at IS NOT NULL"),
@@ -566,7 +554,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_points_records_drawing_order",
         table_name="points_records",
-        postgresql_where=sa.text("status = 'active'"),
+        postgresql_where=sa.text("status IN ('active', 'pending')"),
     )
     op.drop_table("points_records")
     op.drop_table("points_audit_log")

@@ -1,0 +1,52 @@
+"""`make bench`: every benchmark, and a report of their ratios.
+
+Numbers of one machine say little; ratios between two things measured in turn on it say more.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.exchanges import run_exchanges, sign_everyone_in
+from benchmarks.ratio import Ratio
+from benchmarks.reads import run_reads
+from benchmarks.servers import Bench, bench
+from benchmarks.statements import count_statements
+
+ITEMS = 1_000
+
+
+def main() -> None:
+    """Run them all."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=10, help="of each half of a round")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
+        Path(directory).chmod(0o755)  # the database server may run as a user of its own
+        print(f"Filling a mall with {options.users:,} members and {ITEMS:,} items ...", flush=True)
+        with bench(Path(directory), users=options.users, items=ITEMS) as running:
+            ratios = _run(running, options.rounds, options.seconds)
+            statements = count_statements(running)
+    print("\nratio to the baseline (median of the rounds' ratios)")
+    for ratio in ratios:
+        print(f"  {ratio}")
+    print("\nSQL statements of an operation, BEGIN and COMMIT included")
+    for name, count in statements.items():
+        print(f"  {name:<24} {count}")
+
+
+def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
+    sign_everyone_in(running)
+    several = {"rounds": rounds, "duration_s": duration_s}
+    return [
+        run_exchanges(running, "exchanges against pgbench, 1,000 items", items=ITEMS, **several),
+        run_exchanges(running, "exchanges against pgbench, one item", items=1, **several),
+        run_reads(running, "balance", **several),
+        run_reads(running, "tasks", **several),
+    ]
+
+
+if __name__ == "__main__":
+    main()
