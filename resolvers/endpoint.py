@@ -184,6 +184,6 @@ def _describe_nothing(error: Exception) -> Description | None:
     del error
 
 
-async def _welcome(context: object, payload: dict[str, Any]) -> None:
+async def _welcome(context: object, payload: dict[str, Any]) -> float | None:
     """Let every client in."""
     del context, payload

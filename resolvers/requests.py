@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from starlette.requests import HTTPConnection
 
-from resolvers.transport_errors import RefuseConnection
 from schema.context import Context, Viewer
 from services.errors import Unauthenticated
 from services.mall import Mall
@@ -17,7 +16,6 @@ from services.users.profile import Identity
 from services.users.tokens import bearer_token
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
-_SOCKET_UNAUTHENTICATED = 4401
 _KNOWN_FOR = timedelta(minutes=5)
 _MOST_KNOWN = 100_000
 
@@ -43,16 +41,17 @@ class Requests:
         address = connection.client.host if connection.client else None
         return Context(self._mall, viewer, locale, address)
 
-    async def on_connect(self, context: Context, payload: dict[str, Any]) -> None:
-        """Sign a WebSocket in by its `connection_init`; raises RefuseConnection for a bad token."""
+    async def on_connect(self, context: Context, payload: dict[str, Any]) -> float | None:
+        """Sign a WebSocket in by its `connection_init`; returns when its token expires.
+
+        Raises Unauthenticated for a token that is not valid.
+        """
         authorization = payload.get("Authorization")
-        try:
-            # What is no text is no token either: refused as one.
-            viewer = await self._viewer(None if authorization is None else str(authorization))
-        except Unauthenticated as error:
-            raise RefuseConnection(_SOCKET_UNAUTHENTICATED, "Unauthorized") from error
+        # What is no text is no token either: refused as one.
+        viewer = await self._viewer(None if authorization is None else str(authorization))
         if viewer is not None:
             context.viewer, context.locale = viewer, viewer.locale
+        return context.viewer and context.viewer.token_expires_at_s
 
     async def _viewer(self, authorization: str | None) -> Viewer | None:
         try:
@@ -64,7 +63,7 @@ class Requests:
             _log.info("token_refused", reason=error.reason)
             raise Unauthenticated from error
         identity = await self._identity(claims)
-        return Viewer(identity.user_id, claims.roles, identity.locale)
+        return Viewer(identity.user_id, claims.roles, identity.locale, claims.expires_at)
 
     async def _identity(self, claims: Claims) -> Identity:
         now = self._mall.clock()

@@ -3,6 +3,8 @@
 The protocol is https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -37,9 +39,13 @@ from resolvers.transport_errors import (
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-OnConnect: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None]]
-"""Given the context and the payload of connection_init; may refuse by raising."""
+OnConnect: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[float | None]]
+"""Given the context and the payload of connection_init; may refuse by raising.
 
+Returns when the connection has to end (epoch seconds), None for never.
+"""
+
+_UNAUTHENTICATED: Final = 4401
 _MESSAGE_TOO_BIG: Final = 1009  # RFC 6455, 7.4.1
 _MAX_REASON_BYTES: Final = 123  # RFC 6455, 5.5: a longer reason breaks the connection
 
@@ -131,6 +137,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         super().__init__(**arguments)
         self.schema = cast("BaseSchema", cast("object", _Streams(operations)))
         self._on_connect = on_connect
+        self._end: asyncio.Task[None] | None = None
         self._describe_error = describe_error
 
     async def handle_message(self, message: Message) -> None:
@@ -157,11 +164,23 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
 
     async def _is_welcome(self, payload: dict[str, Any]) -> bool:
         try:
-            await self._on_connect(self.context, payload)
+            ends_at_s = await self._on_connect(self.context, payload)
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             await self.websocket.close(*describe_closing(error, self._describe_error))
             return False
+        if ends_at_s is not None:
+            self._end = asyncio.create_task(self._close_at(ends_at_s))
         return True
+
+    async def _close_at(self, ends_at_s: float) -> None:
+        await asyncio.sleep(ends_at_s - time.time())
+        await self.websocket.close(_UNAUTHENTICATED, "The token has expired")
+
+    async def shutdown(self) -> None:
+        """Leave nothing behind."""
+        if self._end is not None:
+            self._end.cancel()
+        await super().shutdown()
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Start an operation; one too many on this connection is an error of its own."""

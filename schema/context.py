@@ -27,6 +27,7 @@ class Viewer:
     user_id: int
     roles: frozenset[Role]
     locale: str
+    token_expires_at_s: float
 
 
 @dataclass
