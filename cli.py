@@ -16,18 +16,18 @@ from sqlalchemy import text
 
 from dev.demo.load import is_empty, load_demo
 from dev.embedded import StoresBusyError, embedded_stores
-from dev.mall import dev_secret, run_mall
+from dev.mall import kept_secret, run_mall
 from dev.places import PlaceError
 from dev.postgres import PostgresError
 from dev.processes import ChildError
 from dev.supervisor import PortTakenError
+from models.migrations import is_current
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
 from resolvers.root import build_schema, export_schema
-from services.errors import ServiceUnavailable
 from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
-from services.transaction import reading, transaction
+from services.transaction import is_store_away, reading, transaction
 from services.users.claims import Role
 from services.users.tokens import issue_token
 from settings import Settings, SettingsError, load_settings, require_access
@@ -61,6 +61,8 @@ def _run(settings: Settings, work: Callable[[Mall], Coroutine[Any, Any, int]]) -
 
     async def opened(with_urls: Settings) -> int:
         async with open_mall(with_urls) as mall:
+            if not await is_current(mall.stores.engine):
+                raise SettingsError("the database is not up to date: run `cli.py migrate` first")
             return await work(mall)
 
     with stores_of(settings) as with_urls:
@@ -102,6 +104,7 @@ def migrate() -> None:
     """Bring the database to the newest schema."""
     with stores_of(load_settings()) as settings:
         asyncio.run(_migrate(settings))
+    typer.echo("The database is up to date.", err=True)
 
 
 async def _migrate(settings: Settings) -> None:
@@ -140,8 +143,9 @@ def token(
     role: Annotated[list[Role], typer.Option(help="May be given several times.")] = [Role.MEMBER],  # noqa: B006
 ) -> None:
     """Print a token, signed with MALL_JWT_SECRET (or the secret of `make run`)."""
-    access = load_settings().access
-    secret = access.jwt_secret or dev_secret(load_settings().stores.data_dir)
+    settings = load_settings()
+    access = settings.access
+    secret = access.jwt_secret or kept_secret(settings.stores.data_dir)
     signed = issue_token(
         secret.get_secret_value(),
         username,
@@ -197,7 +201,9 @@ def main() -> None:
     except (SettingsError, PortTakenError, PlaceError, PostgresError, StoresBusyError) as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except (ServiceUnavailable, ChildError) as error:
+    except Exception as error:
+        if not is_store_away(error) and not isinstance(error, ChildError):
+            raise
         typer.echo(f"not available: {error}", err=True)
         sys.exit(1)
 

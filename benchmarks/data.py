@@ -4,9 +4,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 LOTS_A_USER = 8
-LOT_POINTS = 150
+LOT_POINTS = 450
 ITEM_POINTS = 100
-"""Two exchanges in three draw from one lot, the third from two."""
+"""Four exchanges in five draw from one lot, the fifth from two or empties one."""
 
 _STATEMENTS = (
     """

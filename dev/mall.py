@@ -21,25 +21,36 @@ from services.calendar import system_clock
 from services.transaction import transaction
 from services.users.claims import Role
 from services.users.tokens import issue_token
-from settings import Settings, StoreSettings
+from settings import Settings, SettingsError, StoreSettings
 
 _ROOT = Path(__file__).parent.parent
 _DEMO_MEMBER = "alice"
+_SECRET = "jwt-secret"
 _PROBE_TIMEOUT_S = 1.0
 _QUERY = "{ me { username balance { available expiringSoon } } tasks { name pointsReward status } }"
 
 
-def dev_secret(data_dir: Path) -> SecretStr:
+def kept_secret(data_dir: Path) -> SecretStr:
+    """The secret that `make run` made up for this data directory.
+
+    Raises SettingsError when it has never run there.
+    """
+    try:
+        return SecretStr((data_dir / _SECRET).read_text())
+    except FileNotFoundError as error:
+        raise SettingsError(f"set MALL_JWT_SECRET: `make run` never ran in {data_dir}") from error
+
+
+def _make_secret(data_dir: Path) -> SecretStr:
     """The secret that signs tokens of this data directory, made up once and kept in a file."""
-    path = data_dir / "jwt-secret"
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(data_dir / _SECRET, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return SecretStr(path.read_text())
+        return kept_secret(data_dir)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(48))
-    return SecretStr(path.read_text())
+    return kept_secret(data_dir)
 
 
 def run_mall(settings: Settings) -> int:
@@ -49,7 +60,7 @@ def run_mall(settings: Settings) -> int:
     """
     server = settings.server
     require_free_port(server.host, server.port)
-    secret = settings.access.jwt_secret or dev_secret(settings.stores.data_dir)
+    secret = settings.access.jwt_secret or _make_secret(settings.stores.data_dir)
     print("Starting PostgreSQL and Valkey …", flush=True)
     with embedded_stores(settings.stores.data_dir) as urls:
         located = {"database_url": urls.database_url, "redis_url": urls.redis_url}
