@@ -117,4 +117,7 @@ def run_program() -> Iterator[Callable[..., Program]]:
     yield run
     for program in programs:
         program.kill()
-        program.communicate()
+        program.wait()
+        # Not read to its end: a test that failed may have left someone who holds the other one.
+        assert program.stdout is not None
+        program.stdout.close()

@@ -118,7 +118,9 @@ def test_killing_the_supervisor_leaves_nothing(
     supervisor: Program, living: Living, eventually: Callable[..., None]
 ):
     slow = child_of(supervisor, "slow stops")
-    grandchild = child_of(supervisor, "Popen").children()[0]
+    web = child_of(supervisor, "Popen")
+    eventually(web.children)
+    grandchild = web.children()[0]
     supervisor.kill()
     supervisor.wait()
     await_line(supervisor, "slow stops")
