@@ -1,5 +1,6 @@
 """The ASGI application: opens the mall, mounts GraphQL and the plain HTTP routes."""
 
+import gc
 import logging
 import sys
 from collections.abc import AsyncGenerator
@@ -9,6 +10,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from strawberry import Schema
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
@@ -37,13 +39,13 @@ class _Mounted:
 def create_app(settings: Settings, clock: Clock = system_clock) -> Starlette:
     """The application for these settings; raises SettingsError when no token could be checked."""
     require_access(settings)
-    graphql = _Mounted()
+    schema, graphql = build_schema(), _Mounted()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with open_mall(settings, clock) as mall:
             app.state.mall = mall
-            graphql.application = _endpoint(mall)
+            graphql.application = _endpoint(mall, schema)
             yield
 
     return Starlette(
@@ -56,12 +58,12 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> Starlette:
     )
 
 
-def _endpoint(mall: Mall) -> GraphQLEndpoint[Context]:
+def _endpoint(mall: Mall, schema: Schema) -> GraphQLEndpoint[Context]:
     server = mall.settings.server
     requests = Requests(mall)
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
-        build_schema(),
+        schema,
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,
@@ -74,7 +76,20 @@ def app_from_environment() -> Starlette:
     """The application as `MALL_` variables describe it: what a web process runs."""
     settings = load_settings()
     configure_logging(settings)
-    return create_app(settings)
+    app = create_app(settings)
+    _collect_garbage_rarely()
+    return app
+
+
+def _collect_garbage_rarely() -> None:
+    """Keep what lives as long as the process out of garbage collection, and collect less often.
+
+    With Python's defaults collecting took a fifth of a request's time; next to nothing of a
+    request is cyclic.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def configure_logging(settings: Settings) -> None:

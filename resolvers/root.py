@@ -1,5 +1,7 @@
 """The schema: every column's root fields under one Query and one Mutation."""
 
+from functools import cache
+
 import strawberry
 from graphql import (
     GraphQLInputObjectType,
@@ -9,6 +11,8 @@ from graphql import (
     print_schema,
 )
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.name_converter import NameConverter
+from strawberry.utils.str_converters import to_camel_case
 
 from resolvers.catalogue import CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
@@ -29,13 +33,24 @@ class Mutation(TasksMutation, ExchangeMutation, PointsMutation):
     """What can be changed."""
 
 
+_camel_case = cache(to_camel_case)
+
+
+class _RememberedNames(NameConverter):
+    """Strawberry turns snake_case into camelCase anew for every argument of every request."""
+
+    def apply_naming_config(self, name: str) -> str:
+        """The name in the contract of a name in Python."""
+        return _camel_case(name)
+
+
 def build_schema() -> strawberry.Schema:
     """The schema as it is served."""
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         types=[Coupon],
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, name_converter=_RememberedNames()),
     )
     _drop_null_defaults(graphql_schema(schema))
     return schema
