@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from structlog.processors import ExceptionRenderer
@@ -25,37 +24,36 @@ from services.mall import Mall, open_mall
 from settings import Settings, load_settings, require_access
 
 
-class _Mounted:
-    """Stands at an address from the start; what serves there exists once the mall is open."""
+class MallApplication(Starlette):
+    """GraphQL at one address, plain routes at others.
 
-    def __init__(self) -> None:
-        self.application: GraphQLEndpoint[Context] | None = None
+    GraphQL requests pass by Starlette's middleware and routing: the endpoint answers its own
+    errors, and the way through them would be a tenth of a small query.
+    """
+
+    graphql: GraphQLEndpoint[Context]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.application is not None  # noqa: S101 - no request arrives before the lifespan
-        await self.application(scope, receive, send)
+        """Serve one request, one WebSocket, or the lifespan."""
+        if scope["type"] != "lifespan" and scope["path"] == "/graphql":
+            await self.graphql(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, clock: Clock = system_clock) -> Starlette:
+def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplication:
     """The application for these settings; raises SettingsError when no token could be checked."""
     require_access(settings)
-    schema, graphql = build_schema(), _Mounted()
+    schema = build_schema()
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(app: MallApplication) -> AsyncGenerator[None]:
         async with open_mall(settings, clock) as mall:
             app.state.mall = mall
-            graphql.application = _endpoint(mall, schema)
+            app.graphql = _endpoint(mall, schema)
             yield
 
-    return Starlette(
-        routes=[
-            Route("/graphql", graphql),
-            WebSocketRoute("/graphql", graphql),
-            *plain_routes(settings),
-        ],
-        lifespan=lifespan,
-    )
+    return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
 
 
 def _endpoint(mall: Mall, schema: Schema) -> GraphQLEndpoint[Context]:
@@ -72,7 +70,7 @@ def _endpoint(mall: Mall, schema: Schema) -> GraphQLEndpoint[Context]:
     )
 
 
-def app_from_environment() -> Starlette:
+def app_from_environment() -> MallApplication:
     """The application as `MALL_` variables describe it: what a web process runs."""
     settings = load_settings()
     configure_logging(settings)

@@ -101,7 +101,4 @@ async def _exchange(context: Context, placed: Placed) -> Exchange:
         if earlier is None:
             raise LookupError(f"settled exchange {placed.exchange_id} is gone")
         return Exchange.of(earlier)
-    exchange, loaders = placed.exchange, context.loaders
-    loaders.reward.prime(exchange.id, placed.reward)
-    loaders.draws.prime((exchange.user_id, exchange.audit_sequence), list(placed.paid_from or ()))
-    return Exchange.of(exchange)
+    return Exchange.of(placed.exchange, placed.reward, placed.paid_from)

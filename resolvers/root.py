@@ -19,7 +19,7 @@ from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersQuery
-from schema.exchange import Coupon
+from schema.rewards import Coupon
 from schema.scalars import SCALARS
 
 

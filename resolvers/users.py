@@ -7,10 +7,11 @@ import strawberry
 from resolvers.access import Audience, field_for, require
 from schema.catalogue import ExchangeItem
 from schema.context import Context, Info
-from schema.exchange import Coupon, Exchange
+from schema.exchange import Exchange
 from schema.ids import decode_id, parse_int, parse_uuid
 from schema.node import Node
 from schema.points import PointsChange, PointsRecord
+from schema.rewards import Coupon
 from schema.tasks import Task
 from schema.users import User
 from services.errors import BadInput, Unauthenticated

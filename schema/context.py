@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -38,15 +38,16 @@ class Context:
     viewer: Viewer | None
     locale: str
     remote_address: str | None
-    _sessions: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(MOST_SESSIONS_A_REQUEST)
-    )
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """A session for reading, held as shortly as possible."""
         async with self._sessions, reading(self.mall.stores.read) as session:
             yield session
+
+    @cached_property
+    def _sessions(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(MOST_SESSIONS_A_REQUEST)
 
     @cached_property
     def loaders(self) -> Loaders:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from models.exchange import CouponStatus, ExchangeStatus
+from models.exchange import ExchangeStatus
 from schema.catalogue import ExchangeItem
 from schema.context import Info
 from schema.ids import encode_id
@@ -21,6 +21,7 @@ from schema.problems import (
     OutOfStock,
     VerificationRequired,
 )
+from schema.rewards import Reward, reward_of
 from schema.scalars import Points
 from services import messages
 from services.exchange import decide, rewards
@@ -30,86 +31,6 @@ from services.points import ledger
 from services.points.expiry import EXPIRING_SOON_DAYS
 
 strawberry.enum(ExchangeStatus)
-strawberry.enum(CouponStatus)
-
-
-@strawberry.type
-class Coupon(Node):
-    """A code that the member holds."""
-
-    code: str
-    status: CouponStatus
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, coupon: rewards.Coupon) -> "Coupon":
-        """The contract's view of a coupon."""
-        return cls(
-            id=encode_id("Coupon", coupon.id),
-            code=coupon.code,
-            status=coupon.status,
-            expires_at=coupon.expires_at,
-        )
-
-
-@strawberry.type
-class VipMembership:
-    """A membership level and when it ends."""
-
-    level: int
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, membership: rewards.VipMembership) -> "VipMembership":
-        """The contract's view of a membership."""
-        return cls(level=membership.level, expires_at=membership.expires_at)
-
-
-@strawberry.type
-class Shipment:
-    """Where a physical item goes, and how it travels."""
-
-    recipient: str | None
-    phone: str | None
-    address: str | None
-    carrier: str | None
-    tracking_number: str | None
-
-    @classmethod
-    def of(cls, shipment: rewards.Shipment) -> "Shipment":
-        """The contract's view of a shipment."""
-        return cls(
-            recipient=shipment.recipient,
-            phone=shipment.phone,
-            address=shipment.address,
-            carrier=shipment.carrier,
-            tracking_number=shipment.tracking_number,
-        )
-
-
-@strawberry.type
-class ManualDelivery:
-    """How a reward arrives that nothing else describes."""
-
-    note: str
-
-
-Reward = Annotated[
-    Coupon | VipMembership | Shipment | ManualDelivery, strawberry.union(name="Reward")
-]
-
-
-def reward_of(reward: rewards.Reward) -> Coupon | VipMembership | Shipment | ManualDelivery:
-    """The contract's view of a reward."""
-    match reward:
-        case rewards.Coupon():
-            return Coupon.of(reward)
-        case rewards.VipMembership():
-            return VipMembership.of(reward)
-        case rewards.Shipment():
-            return Shipment.of(reward)
-        case rewards.ManualDelivery():
-            return ManualDelivery(note=reward.note)
 
 
 @strawberry.type
@@ -139,6 +60,8 @@ class Exchange(Node):
     created_at: datetime
     updated_at: datetime
     exchange: strawberry.Private[decide.Exchange]
+    given: strawberry.Private[rewards.Reward | None] = None
+    draws: strawberry.Private[tuple[ledger.Draw, ...] | None] = None
 
     @strawberry.field
     async def item(self, info: Info) -> ExchangeItem:
@@ -151,7 +74,7 @@ class Exchange(Node):
     @strawberry.field
     async def reward(self, info: Info) -> Reward:
         """What it gave."""
-        reward = await info.context.loaders.reward.load(self.exchange.id)
+        reward = self.given or await info.context.loaders.reward.load(self.exchange.id)
         if reward is None:
             raise LookupError(f"exchange {self.exchange.id} without a reward")
         return reward_of(reward)
@@ -160,11 +83,17 @@ class Exchange(Node):
     async def paid_from(self, info: Info) -> list[LotDraw]:
         """Batched over all exchanges of the request."""
         payment = (self.exchange.user_id, self.exchange.audit_sequence)
-        return [LotDraw.of(draw) for draw in await info.context.loaders.draws.load(payment)]
+        draws = self.draws or await info.context.loaders.draws.load(payment)
+        return [LotDraw.of(draw) for draw in draws]
 
     @classmethod
-    def of(cls, exchange: decide.Exchange) -> "Exchange":
-        """The contract's view of an exchange."""
+    def of(
+        cls,
+        exchange: decide.Exchange,
+        given: rewards.Reward | None = None,
+        draws: tuple[ledger.Draw, ...] | None = None,
+    ) -> "Exchange":
+        """The contract's view of an exchange; what is known of it already need not be loaded."""
         return cls(
             id=encode_id("Exchange", exchange.id),
             points=exchange.points,
@@ -172,6 +101,8 @@ class Exchange(Node):
             created_at=exchange.created_at,
             updated_at=exchange.updated_at,
             exchange=exchange,
+            given=given,
+            draws=draws,
         )
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 import strawberry
 
 from schema.context import Info
-from schema.exchange import VipMembership
 from schema.ids import encode_id
 from schema.node import Node
 from schema.points import Balance, load_balance
+from schema.rewards import VipMembership
 from services.calendar import local_day
 from services.tasks.check_in import running_streak
 from services.users import profile

@@ -7,13 +7,14 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItem, ExchangeItemType
 from services.bulk import among
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row
 from services.catalogue.popularity import popularity
+from services.errors import BadInput
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 
 
@@ -64,6 +65,8 @@ def _conditions(wanted: ItemFilter, now: datetime) -> list[ColumnElement[bool]]:
         or_(ExchangeItem.available_until.is_(None), ExchangeItem.available_until > now),
     ]
     if wanted.category is not None:
+        if "\x00" in wanted.category:
+            raise BadInput("no text may hold the character U+0000")
         conditions.append(ExchangeItem.category == wanted.category)
     if wanted.types is not None:
         conditions.append(among(ExchangeItem.type, wanted.types))
@@ -105,7 +108,7 @@ def _select(order: ItemOrder, now: datetime, zone: ZoneInfo) -> tuple[Any, Colum
     if order is not ItemOrder.POPULAR:
         return statement, ExchangeItem.id.expression
     counts = popularity(now, zone)
-    exchanges = func.coalesce(counts.c.exchanges, 0)
+    exchanges = cast(func.coalesce(counts.c.exchanges, 0), BigInteger)
     return statement.outerjoin(counts, counts.c.item_id == ExchangeItem.id), exchanges
 
 

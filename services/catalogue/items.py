@@ -63,22 +63,24 @@ class ItemUnavailable(Refusal):
         self.item = item
 
 
+# Columns of the table, not of the mapped class: the ORM would add a third to the time of a read.
+_ITEMS = ExchangeItem.__table__.c
 ITEM_COLUMNS = (
-    ExchangeItem.id,
-    ExchangeItem.name,
-    ExchangeItem.description,
-    ExchangeItem.points,
-    ExchangeItem.stock,
-    ExchangeItem.image_url,
-    ExchangeItem.category,
-    ExchangeItem.tags,
-    ExchangeItem.type,
-    ExchangeItem.is_active,
-    ExchangeItem.available_from,
-    ExchangeItem.available_until,
-    ExchangeItem.per_user_limit_count,
-    ExchangeItem.per_user_limit_period,
-    ExchangeItem.config,
+    _ITEMS.id,
+    _ITEMS.name,
+    _ITEMS.description,
+    _ITEMS.points,
+    _ITEMS.stock,
+    _ITEMS.image_url,
+    _ITEMS.category,
+    _ITEMS.tags,
+    _ITEMS.type,
+    _ITEMS.is_active,
+    _ITEMS.available_from,
+    _ITEMS.available_until,
+    _ITEMS.per_user_limit_count,
+    _ITEMS.per_user_limit_period,
+    _ITEMS.config,
 )
 
 
@@ -105,7 +107,7 @@ def item_from_row(row: Any) -> Item:
 
 async def items_by_id(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
     """Those of `item_ids` that exist."""
-    statement = select(*ITEM_COLUMNS).where(among(ExchangeItem.id, item_ids))
+    statement = select(*ITEM_COLUMNS).where(among(_ITEMS.id, item_ids))
     return {row.id: item_from_row(row) for row in await session.execute(statement)}
 
 
@@ -113,8 +115,8 @@ async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int
     """Lock items in id order, after the users, and read them as they now are."""
     statement = (
         select(*ITEM_COLUMNS)
-        .where(among(ExchangeItem.id, item_ids))
-        .order_by(ExchangeItem.id)
+        .where(among(_ITEMS.id, item_ids))
+        .order_by(_ITEMS.id)
         .with_for_update(key_share=True)
     )
     return {row.id: item_from_row(row) for row in await session.execute(statement)}

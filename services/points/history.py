@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsAction, PointsAuditLog
 from services.bulk import among
+from services.errors import BadInput
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.points.ledger import Entry
 
 _ORDER = "history"
+_LARGEST_SEQUENCE = 2**31 - 1
 _COLUMNS = tuple(PointsAuditLog.__table__.columns)
 
 
@@ -33,6 +35,8 @@ async def history_page(
         statement = statement.where(among(PointsAuditLog.action, actions))
     if after is not None:
         (sequence,) = decode_cursor(after, _ORDER, int)
+        if abs(sequence) > _LARGEST_SEQUENCE:
+            raise BadInput("the cursor is not one of this list")
         statement = statement.where(PointsAuditLog.sequence < sequence)
     statement = statement.order_by(PointsAuditLog.sequence.desc()).limit(size + 1)
     rows = [_entry(row) for row in (await session.execute(statement)).mappings()]

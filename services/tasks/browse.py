@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, case, literal, or_, select
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.tasks import Task as TaskTable
-from models.tasks import TaskFrequency, UserTask
+from models.tasks import TaskFrequency
 from services.tasks.rules import (
     MemberTask,
     Progress,
@@ -16,6 +15,24 @@ from services.tasks.rules import (
     member_task,
     period_start,
     task_from_row,
+)
+
+_TASKS = text(
+    """
+    SELECT tasks.*, user_tasks.progress, user_tasks.completed_at
+    FROM tasks
+    LEFT JOIN user_tasks
+        ON user_tasks.user_id = :user_id AND user_tasks.task_id = tasks.id
+       AND user_tasks.period_start = CASE tasks.frequency
+           WHEN 'daily' THEN CAST(:daily AS date)
+           WHEN 'weekly' THEN CAST(:weekly AS date)
+           ELSE CAST(:once AS date) END
+    WHERE CASE WHEN CAST(:task_id AS bigint) IS NULL
+          THEN tasks.is_active AND (tasks.ends_at IS NULL OR tasks.ends_at > :now)
+          ELSE tasks.id = :task_id END
+      AND (CAST(:frequency AS text) IS NULL OR tasks.frequency = :frequency)
+    ORDER BY tasks.id
+    """
 )
 
 
@@ -33,30 +50,15 @@ async def member_tasks(
 
     With `task_id` that task alone, whatever its state.
     """
-    period = case(
-        *(
-            (TaskTable.frequency == kind, literal(period_start(kind, now, zone)))
-            for kind in TaskFrequency
-        )
-    )
-    mine = and_(
-        UserTask.user_id == user_id,
-        UserTask.task_id == TaskTable.id,
-        UserTask.period_start == period,
-    )
-    statement = (
-        select(TaskTable.__table__, UserTask.progress, UserTask.completed_at)
-        .outerjoin(UserTask, mine)
-        .order_by(TaskTable.id)
-    )
-    if task_id is not None:
-        statement = statement.where(TaskTable.id == task_id)
-    else:
-        is_open = or_(TaskTable.ends_at.is_(None), TaskTable.ends_at > now)
-        statement = statement.where(TaskTable.is_active, is_open)
-    if frequency is not None:
-        statement = statement.where(TaskTable.frequency == frequency)
-    tasks = [_from_row(row, user_id, now, zone) for row in await session.execute(statement)]
+    parameters = {
+        "user_id": user_id,
+        "task_id": task_id,
+        "frequency": frequency,
+        "now": now,
+        **{kind.value: period_start(kind, now, zone) for kind in TaskFrequency},
+    }
+    rows = await session.execute(_TASKS, parameters)
+    tasks = [_from_row(row, user_id, now, zone) for row in rows]
     shown = include_completed or task_id is not None
     return [entry for entry in tasks if shown or entry.status is not TaskStatus.COMPLETED]
 

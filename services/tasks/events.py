@@ -4,6 +4,7 @@ Rules: `domain.md`, Tasks and check-in. An event counts for the period in which 
 when it arrives later; points are granted, and counted against the caps, when it arrives.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ LONGEST_EVENT_ID, LONGEST_TYPE = 128, 64
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
 
 _EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
+_NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # an escape, not an escaped backslash before "u0000"
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
 
 
@@ -146,14 +148,18 @@ def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) 
         return "a purchase needs an amount"
     if event.amount is not None and not 0 <= event.amount <= LARGEST_AMOUNT:
         return f"amount lies outside 0 to {LARGEST_AMOUNT}"
-    if _has_nul(event):
-        return "no text may hold the character U+0000"
+    if not _can_be_stored(event):
+        return "attributes hold numbers, depths or characters that cannot be stored"
     return None
 
 
-def _has_nul(event: IncomingEvent) -> bool:
-    texts = (event.event_id, event.type)
-    return any("\x00" in text for text in texts) or b"\\u0000" in orjson.dumps(event.attributes)
+def _can_be_stored(event: IncomingEvent) -> bool:
+    """PostgreSQL stores no U+0000, orjson writes no number beyond 64 bits and no depth over 254."""
+    try:
+        attributes = orjson.dumps(event.attributes)
+    except orjson.JSONEncodeError:
+        return False
+    return "\x00" not in event.event_id + event.type and not _NUL.search(attributes)
 
 
 async def _insert_new(

@@ -18,7 +18,7 @@ ALLOWED = {
     "dev": {"services", "models", "settings"},
     "app": {"routes", "resolvers", "schema", "services", "models", "settings"},
     "cli": {"app", "dev", "jobs", "resolvers", "services", "models", "settings"},
-    "benchmarks": {"dev", "schema", "services", "models", "settings"},
+    "benchmarks": {"app", "dev", "schema", "services", "models", "settings"},
 }
 """Which street may look into which others."""
 

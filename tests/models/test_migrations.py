@@ -1,0 +1,159 @@
+"""Migrations: up from nothing, equal to the models, down and up again; and what they forbid."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alembic import command
+from models import Base
+from models.migrations import alembic_config, is_current, migrate
+from models.stores import create_engine
+from services.mall import Mall
+from settings import StoreSettings
+from tests.client import Client
+from tests.factories import add_item, add_user, execute, give_points
+from tests.journeys.steps import exchange
+
+
+@pytest.fixture
+async def engine(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
+    """A database without any table."""
+    engine = create_engine(StoreSettings(database_url=empty_database_url))
+    yield engine
+    await engine.dispose()
+
+
+async def run(engine: AsyncEngine, act: Callable[[Connection], Any]) -> Any:
+    """Do something on a connection, in a transaction."""
+    async with engine.begin() as connection:
+        return await connection.run_sync(act)
+
+
+def tables(connection: Connection) -> set[str]:
+    """The tables there are."""
+    return set(inspect(connection).get_table_names())
+
+
+def differences(connection: Connection) -> list[Any]:
+    """What would have to be done to make the database what the models say."""
+    options = {"compare_type": True, "compare_server_default": True}
+    context = MigrationContext.configure(connection, opts=options)
+    return compare_metadata(context, Base.metadata)
+
+
+def constraints(connection: Connection) -> set[tuple[str, str, str]]:
+    """Every constraint, as PostgreSQL understands it: a comparison by Alembic leaves CHECKs out."""
+    rows = connection.execute(
+        text(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)"
+            " FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+            " AND conrelid <> 'alembic_version'::regclass"
+        )
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
+def indexes(connection: Connection) -> set[tuple[str, str]]:
+    """Every index, with its condition."""
+    rows = connection.execute(
+        text(
+            "SELECT indexname, indexdef FROM pg_indexes"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+def downgrade(connection: Connection) -> None:
+    """Back to nothing."""
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, "base")
+
+
+async def test_migrations_make_what_the_models_say(engine: AsyncEngine) -> None:
+    """From an empty database; no difference is left."""
+    assert await run(engine, tables) == set()
+    assert not await is_current(engine)
+    await migrate(engine)
+    assert await is_current(engine)
+    assert await run(engine, differences) == []
+    assert await run(engine, tables) == {*Base.metadata.tables, "alembic_version"}
+
+
+async def test_constraints_and_indexes_are_those_of_the_models(engine: AsyncEngine) -> None:
+    """CHECKs and conditions of indexes too, compared with tables made from the models."""
+    await migrate(engine)
+    migrated = await run(engine, constraints), await run(engine, indexes)
+    async with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            await connection.execute(text(f"DROP TABLE {table.name} CASCADE"))
+        await connection.run_sync(Base.metadata.create_all)
+    assert await run(engine, constraints) == migrated[0]
+    assert await run(engine, indexes) == migrated[1]
+
+
+async def test_migrations_go_down_and_up_again(engine: AsyncEngine) -> None:
+    """Nothing is left behind that would stand in the way: no table, function or type."""
+    await migrate(engine)
+    await run(engine, downgrade)
+    assert await run(engine, tables) == {"alembic_version"}
+    left = text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    assert await run(engine, lambda connection: connection.execute(left).all()) == []
+    assert not await is_current(engine)
+    await migrate(engine)
+    assert await run(engine, differences) == []
+
+
+async def test_each_migration_goes_down_alone(engine: AsyncEngine) -> None:
+    """Step by step, from the newest to the first and back."""
+    revisions = list(ScriptDirectory.from_config(alembic_config()).walk_revisions())
+    for revision in reversed(revisions):
+        await migrate(engine, revision.revision)
+
+        def down_and_up(connection: Connection, target: str = revision.revision) -> None:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.downgrade(config, "-1")
+            command.upgrade(config, target)
+
+        await run(engine, down_and_up)
+    assert await is_current(engine)
+
+
+async def test_migrating_twice_changes_nothing(engine: AsyncEngine) -> None:
+    """The second run finds nothing to do."""
+    await migrate(engine)
+    await migrate(engine)
+    assert await run(engine, differences) == []
+
+
+def test_there_is_one_newest_migration() -> None:
+    """The history has no fork."""
+    assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
+
+
+@pytest.mark.parametrize("table", ["points_audit_log", "lot_draws"])
+async def test_the_books_are_never_rewritten(mall: Mall, client: Client, table: str) -> None:
+    """The database refuses UPDATE, DELETE and TRUNCATE, whoever asks, for any rows or none."""
+    await give_points(mall, await add_user(mall), 100)
+    await exchange(client, "alice", await add_item(mall))
+    before = await execute(mall, f"SELECT * FROM {table}")
+    assert before
+    for statement in (
+        f"UPDATE {table} SET user_id = user_id",
+        f"UPDATE {table} SET user_id = 1 WHERE false",
+        f"DELETE FROM {table}",
+        f"TRUNCATE {table} CASCADE",
+        "TRUNCATE users CASCADE",
+    ):
+        with pytest.raises(DBAPIError, match="never updated or deleted"):
+            await execute(mall, statement)
+    assert await execute(mall, f"SELECT * FROM {table}") == before

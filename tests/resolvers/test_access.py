@@ -1,0 +1,156 @@
+"""Who may ask for which root field: every one of them, as every caller, over HTTP.
+
+The table below is the decision, written a second time on purpose: a root field that is missing
+from it, a decision that the server does not share, and a field that nothing guards all fail.
+"""
+
+from typing import Any
+
+import pytest
+
+from resolvers.access import For
+from resolvers.root import build_schema, graphql_schema
+from services.mall import Mall
+from tests.client import Client
+from tests.factories import add_item, add_task, execute
+
+OK, UNAUTHENTICATED, FORBIDDEN = None, "UNAUTHENTICATED", "FORBIDDEN"
+
+ANYONE = {
+    "anonymous": OK,
+    "bad token": UNAUTHENTICATED,  # who believes to be signed in and is not has to hear of it
+    "no role": OK,
+    "member": OK,
+    "service": OK,
+    "operator": OK,
+}
+MEMBERS = {
+    "anonymous": UNAUTHENTICATED,
+    "bad token": UNAUTHENTICATED,
+    "no role": FORBIDDEN,
+    "member": OK,
+    "service": FORBIDDEN,
+    "operator": OK,
+}
+SERVICES = {**MEMBERS, "member": FORBIDDEN, "service": OK}
+OPERATORS = {**MEMBERS, "member": FORBIDDEN}
+
+_ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
+DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
+    "query.node": (ANYONE, f'node(id: "{_ITEM}") {{ id }}'),
+    "query.me": (MEMBERS, "me { id }"),
+    "query.tasks": (MEMBERS, "tasks { id }"),
+    "query.balance": (MEMBERS, "balance { available }"),
+    "query.expirySummary": (MEMBERS, "expirySummary { days }"),
+    "query.pointsHistory": (MEMBERS, "pointsHistory { nodes { id } }"),
+    "query.items": (ANYONE, "items { nodes { id } }"),
+    "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
+    "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
+    "mutation.completeTask": (
+        MEMBERS,
+        f'completeTask(input: {{taskId: "{_TASK}"}}) {{ __typename }}',
+    ),
+    "mutation.checkIn": (MEMBERS, "checkIn(input: {}) { __typename }"),
+    "mutation.oneClickExchange": (
+        MEMBERS,
+        f'oneClickExchange(input: {{itemId: "{_ITEM}", idempotencyKey: "k"}}) {{ __typename }}',
+    ),
+    "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
+    "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),
+}
+
+
+def root_fields() -> dict[str, Any]:
+    """Every root field that is served, as Strawberry defines it."""
+    schema = build_schema()
+    served = graphql_schema(schema)
+    fields = {}
+    for kind, root in (
+        ("query", served.query_type),
+        ("mutation", served.mutation_type),
+        ("subscription", served.subscription_type),
+    ):
+        for name, field in (root.fields if root else {}).items():
+            fields[f"{kind}.{name}"] = field.extensions["strawberry-definition"]
+    return fields
+
+
+def test_every_root_field_is_decided() -> None:
+    """The table names all root fields and no other."""
+    assert set(root_fields()) == set(DECISIONS)
+
+
+def test_every_root_field_is_guarded() -> None:
+    """Exactly one guard each, which treats mutations as what they are."""
+    for name, field in root_fields().items():
+        guards = [each for each in field.extensions if isinstance(each, For)]
+        assert len(guards) == 1, name
+        assert guards[0].changes is name.startswith("mutation."), name
+
+
+def tokens(client: Client) -> dict[str, str | None]:
+    """What each caller sends."""
+    good = client.token("eve")
+    return {
+        "anonymous": None,
+        "bad token": good[:-4] + "AAAA",
+        "no role": client.sign({"sub": "nora", "roles": ["astronaut"], "exp": 4_000_000_000}),
+        "member": client.token("mia", "member"),
+        "service": client.token("till", "service"),
+        "operator": client.token("olga", "operator"),
+    }
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+async def test_callers_get_what_was_decided(mall: Mall, client: Client, name: str) -> None:
+    """Allowed, or refused with the code, and then without any data."""
+    await add_item(mall)
+    await add_task(mall)
+    expected, selection = DECISIONS[name]
+    operation = f"{name.partition('.')[0]} {{ {selection} }}"
+    for caller, token in tokens(client).items():
+        answer = await client.post(operation, None, token)
+        codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+        assert codes == ([] if expected[caller] is OK else [expected[caller]]), caller
+        field = name.partition(".")[2]
+        seen = (answer.get("data") or {}).get(field)
+        assert (seen is not None) is (expected[caller] is OK), caller
+
+
+async def test_several_roles_add_up(mall: Mall, client: Client) -> None:
+    """A member who is a service as well may do both, and still not what operators do."""
+    token = client.token("both", "member", "service")
+    for name, code in {
+        "query.me": OK,
+        "mutation.recordEvents": OK,
+        "mutation.runExpiry": FORBIDDEN,
+    }.items():
+        operation = f"{name.partition('.')[0]} {{ {DECISIONS[name][1]} }}"
+        answer = await client.post(operation, None, token)
+        codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+        assert codes == ([] if code is OK else [code])
+
+
+async def test_a_refusal_has_its_status_where_the_client_reads_it(client: Client) -> None:
+    """With `application/graphql-response+json`, a bad token is a 401 before anything runs."""
+    headers = {
+        "Accept": "application/graphql-response+json",
+        "Authorization": "Bearer nonsense",
+    }
+    answer = await client.http.post("/graphql", json={"query": "{ me { id } }"}, headers=headers)
+    assert answer.status_code == 401
+    assert [e["extensions"]["code"] for e in answer.json()["errors"]] == [UNAUTHENTICATED]
+
+
+async def test_the_first_token_creates_the_user_once(mall: Mall, client: Client) -> None:
+    """Named by the token; the next request finds the same user."""
+    first = await client.user_id("zoë")
+    assert await client.user_id("zoë") == first
+    data = await client.data("{ me { username locale timezone createdAt } }", as_="zoë")
+    assert data["me"] == {
+        "username": "zoë",
+        "locale": "zh-CN",
+        "timezone": "Asia/Shanghai",
+        "createdAt": "2026-11-20T04:00:00Z",
+    }
+    assert await execute(mall, "SELECT external_id FROM users") == [("zoë",)]

@@ -1,0 +1,217 @@
+"""Ways to spoil the books behind the mall's back: one or more for every check of `ledger verify`.
+
+Each is planted with triggers and foreign keys asleep; where a CHECK constraint of the table would
+refuse it, the constraint goes first. `place` is the row that must be named, with the names of what
+`arrange_books` made.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from services.errors import Refusal
+from services.exchange.decide import Placed
+from services.exchange.place import exchange_request
+from services.identifiers import new_id
+from services.mall import Mall
+from services.points.expire import expire_batch
+from services.tasks.complete import CompletionRequest
+from services.transaction import transaction
+from tests.clock import MovableClock
+from tests.factories import add_item, add_task, add_user, give_points
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What is done to the database, and which check must name which row for it."""
+
+    rule: str
+    place: str
+    sql: str
+    without: tuple[str, ...] = ()
+
+
+CORRUPTIONS = (
+    Corruption(
+        "balance is not the sum of the active lots",
+        "user {alice}",
+        "UPDATE points_records SET points = points - 1, original_points = original_points"
+        " - 1 WHERE id = :spare_lot",
+    ),
+    Corruption(
+        "balance is not the sum of the active lots",
+        "user {carol}",
+        "DELETE FROM points_records WHERE id = :carols_lot",
+    ),
+    Corruption(
+        "balance is not what the last audit row says",
+        "user {alice}",
+        "UPDATE users SET points = points + 1, lifetime_earned = lifetime_earned + 1 "
+        "WHERE id = :alice",
+    ),
+    Corruption(
+        "audit rows are missing, or one too many",
+        "user {bob}",
+        "DELETE FROM points_audit_log WHERE user_id = :bob AND sequence = 1",
+    ),
+    Corruption(
+        "audit rows are missing, or one too many",
+        "user {carol}",
+        "INSERT INTO points_audit_log SELECT user_id, sequence + 1, 'adjust', 0, "
+        "points_after, points_after, source, reference, details, created_at, created_by "
+        "FROM points_audit_log WHERE user_id = :carol",
+    ),
+    Corruption(
+        "an audit row does not begin where the one before ended",
+        "user {bob} row 2",
+        "UPDATE points_audit_log SET points_before = points_before + 1, amount = amount -"
+        " 1 WHERE user_id = :bob AND sequence = 2",
+    ),
+    Corruption(
+        "an audit row does not add up",
+        "user {bob} row 2",
+        "UPDATE points_audit_log SET amount = amount + 3 WHERE user_id = :bob AND sequence = 2",
+        without=("points_audit_log.ck_points_audit_log_amount_explains_points",),
+    ),
+    Corruption(
+        "lifetime sums do not explain the balance",
+        "user {bob}",
+        "UPDATE users SET lifetime_adjusted = 7 WHERE id = :bob",
+        without=("users.ck_users_lifetime_explains_points",),
+    ),
+    Corruption(
+        "lifetime sums are not those of the audit log",
+        "user {bob}",
+        "UPDATE users SET lifetime_earned = lifetime_earned + 5, lifetime_redeemed = "
+        "lifetime_redeemed + 5 WHERE id = :bob",
+    ),
+    Corruption(
+        "a lot is below zero or above what was granted",
+        "lot {spare_lot} of user {alice}",
+        "UPDATE points_records SET points = original_points + 1 WHERE id = :spare_lot",
+        without=("points_records.ck_points_records_points_in_range",),
+    ),
+    Corruption(
+        "a lot is below zero or above what was granted",
+        "lot {carols_lot} of user {carol}",
+        "UPDATE points_records SET points = -150 WHERE id = :carols_lot",
+        without=(
+            "points_records.ck_points_records_active_has_points",
+            "points_records.ck_points_records_points_in_range",
+        ),
+    ),
+    Corruption(
+        "a lot's points and draws are not what was granted",
+        "lot {used_lot} of user {alice}",
+        "UPDATE points_records SET original_points = 1000 WHERE id = :used_lot",
+    ),
+    Corruption(
+        "a lot's status contradicts its points",
+        "lot {spare_lot} of user {alice}",
+        "UPDATE points_records SET status = 'used' WHERE id = :spare_lot",
+        without=("points_records.ck_points_records_used_is_empty",),
+    ),
+    Corruption(
+        "a user's draw is from another user's lot",
+        "user {alice} row {payment}",
+        "UPDATE lot_draws SET points_record_id = :bobs_lot WHERE user_id = :alice AND "
+        "sequence = :payment AND position = 0",
+    ),
+    Corruption(
+        "what was drawn is not what the audit row took",
+        "user {alice} row {payment}",
+        "UPDATE lot_draws SET points = points + 1 WHERE user_id = :alice AND sequence = "
+        ":payment AND position = 0",
+    ),
+    Corruption(
+        "what was drawn is not what the audit row took",
+        "user {bob} row 1",
+        "INSERT INTO lot_draws VALUES (:bob, 1, 0, :bobs_lot, 5)",
+    ),
+    Corruption(
+        "an exchange was not paid as booked",
+        "exchange {exchange}",
+        "UPDATE exchanges SET points = points - 10 WHERE id = :exchange",
+    ),
+    Corruption(
+        "an exchange was not paid as booked",
+        "exchange {bobs_exchange}",
+        "UPDATE points_audit_log SET reference = 'another' WHERE user_id = :bob AND "
+        "action = 'redeem'",
+    ),
+    Corruption(
+        "points were redeemed without an exchange",
+        "user {bob} row {bobs_payment}",
+        "DELETE FROM exchanges WHERE id = :bobs_exchange",
+    ),
+    Corruption(
+        "stock does not tie to exchanges",
+        "item {item}",
+        "UPDATE exchange_items SET stock = stock - 1 WHERE id = :item",
+    ),
+    Corruption(
+        "a completed task has no lot of its user",
+        "user {alice} task {task}",
+        "UPDATE user_tasks SET points_earned = points_earned + 1 WHERE user_id = :alice",
+    ),
+    Corruption(
+        "a completed task has no lot of its user",
+        "user {bob} task {task}",
+        "UPDATE user_tasks SET points_record_id = :spare_lot WHERE user_id = :bob",
+    ),
+)
+
+
+async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
+    """Three members who earned, let points expire, completed a task and spent; their names."""
+    alice, bob, carol = [await add_user(mall, name) for name in ("alice", "bob", "carol")]
+    lots = {}
+    for name, owner, points in (("used_lot", alice, 60), ("bobs_lot", bob, 300)):
+        ends = clock() + timedelta(days=30)
+        lots[name] = (await give_points(mall, owner, points, expires_at=ends)).id
+    await give_points(mall, alice, 25, expires_at=clock() + timedelta(days=1))
+    clock.advance(days=2)
+    async with transaction(mall.stores.write) as session:
+        assert await expire_batch(session, clock()) is not None
+    lots["spare_lot"] = (await give_points(mall, alice, 100, expires_at=None)).id
+    lots["carols_lot"] = (await give_points(mall, carol, 150)).id
+    task = await add_task(mall, points_reward=20)
+    item = await add_item(mall, points=70, stock=5)
+    for user_id in (alice, bob):
+        await mall.completions.submit(CompletionRequest(user_id, task, False, new_id()))
+    made = {
+        user_id: await mall.exchanges.submit(
+            exchange_request(user_id, item, "key", None, is_verified=False)
+        )
+        for user_id in (alice, bob)
+    }
+    return {
+        **lots,
+        "alice": alice,
+        "bob": bob,
+        "carol": carol,
+        "task": task,
+        "item": item,
+        "exchange": made[alice].exchange_id,
+        "payment": _payment(made[alice]),
+        "bobs_exchange": made[bob].exchange_id,
+        "bobs_payment": _payment(made[bob]),
+    }
+
+
+def _payment(placed: Placed | Refusal) -> int:
+    assert isinstance(placed, Placed)
+    assert placed.exchange is not None
+    return placed.exchange.audit_sequence
+
+
+async def plant(mall: Mall, corruption: Corruption, names: dict[str, object]) -> None:
+    """Spoil the books as it says."""
+    async with transaction(mall.stores.write) as session:
+        await session.execute(text("SET LOCAL session_replication_role = replica"))
+        for constraint in corruption.without:
+            table, _, name = constraint.partition(".")
+            await session.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"))
+        wanted = {name: names[name] for name in names if f":{name}" in corruption.sql}
+        await session.execute(text(corruption.sql), wanted)

@@ -1,0 +1,178 @@
+"""The rules of points, tasks and exchanges once more, as naively as they can be written.
+
+Plain dictionaries and lists, read from `domain.md` and nothing of the mall's own code but the
+names of its sources: what the real ledger is held against.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("Asia/Shanghai")
+BONUSES = {3: 5, 7: 20, 14: 50, 30: 100, 60: 100, 90: 100, 120: 100}
+
+Lot = dict[str, Any]
+Member = dict[str, Any]
+
+
+def a_year_after(now: datetime) -> datetime:
+    """12 calendar months later, at the same local time."""
+    local = now.astimezone(ZONE)
+    day = local.date()
+    try:
+        day = day.replace(year=day.year + 1)
+    except ValueError:
+        day = date(day.year + 1, 2, 28)
+    return datetime.combine(day, local.time(), ZONE).astimezone(UTC)
+
+
+def day_of(now: datetime) -> date:
+    """The mall's day."""
+    return now.astimezone(ZONE).date()
+
+
+def monday_of(now: datetime) -> date:
+    """The first day of the mall's week."""
+    return day_of(now) - timedelta(days=day_of(now).isoweekday() - 1)
+
+
+def start_of(day: date) -> datetime:
+    """When a day of the mall begins."""
+    return datetime.combine(day, time(0), ZONE)
+
+
+class NaiveMall:
+    """Members, items and tasks by id; each method says what the mall must answer."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+        self.items: dict[int, dict[str, Any]] = {}
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.exchanges: list[dict[str, Any]] = []
+        self.keys: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def add_member(self, user_id: int) -> None:
+        """A member who has nothing."""
+        counts = {"earned": 0, "redeemed": 0, "expired": 0, "changes": 0}
+        self.members[user_id] = {"lots": [], "days": {}, "done": [], **counts}
+
+    def available(self, user_id: int, now: datetime) -> int:
+        """What the member can spend."""
+        return sum(lot["points"] for lot in self.live_lots(user_id, now))
+
+    def booked(self, user_id: int) -> int:
+        """What the member's row says: due lots count until they are settled."""
+        lots = self.members[user_id]["lots"]
+        return sum(lot["points"] for lot in lots if lot["status"] == "active")
+
+    def live_lots(self, user_id: int, now: datetime) -> list[Lot]:
+        """Lots that can be drawn, in the order in which they are."""
+        live = [
+            lot
+            for lot in self.members[user_id]["lots"]
+            if lot["status"] == "active" and (lot["ends"] is None or lot["ends"] > now)
+        ]
+        with_end = sorted(
+            (lot for lot in live if lot["ends"] is not None),
+            key=lambda lot: (lot["ends"], lot["made"]),
+        )
+        return with_end + sorted(
+            (lot for lot in live if lot["ends"] is None), key=lambda lot: lot["made"]
+        )
+
+    def settle(self, user_id: int, now: datetime) -> tuple[int, int]:
+        """End the lots that are due; (how many, how many points)."""
+        member = self.members[user_id]
+        due = [
+            lot
+            for lot in member["lots"]
+            if lot["status"] == "active" and lot["ends"] is not None and lot["ends"] <= now
+        ]
+        for lot in due:
+            lot["status"] = "expired"
+            member["expired"] += lot["points"]
+        member["changes"] += bool(due)
+        return len(due), sum(lot["points"] for lot in due)
+
+    def earn(self, user_id: int, points: int, ends: datetime | None, now: datetime) -> None:
+        """A new lot."""
+        self.settle(user_id, now)
+        member = self.members[user_id]
+        lot = {"points": points, "original": points, "ends": ends, "made": now, "status": "active"}
+        member["lots"].append(lot)
+        member["earned"] += points
+        member["changes"] += 1
+
+    def check_in(self, user_id: int, now: datetime) -> tuple[str, int]:
+        """("done", points) or ("refused", 0)."""
+        days, today = self.members[user_id]["days"], day_of(now)
+        if today in days:
+            return "refused", 0
+        days[today] = days.get(today - timedelta(days=1), 0) + 1
+        points = 5 + BONUSES.get(days[today], 0)
+        self.earn(user_id, points, a_year_after(now), now)
+        return "done", points
+
+    def complete(self, user_id: int, task_id: int, now: datetime) -> str:
+        """What pressing the button does."""
+        task, done = self.tasks[task_id], self.members[user_id]["done"]
+        since = {
+            "daily": start_of(day_of(now)),
+            "weekly": start_of(monday_of(now)),
+            "once": datetime.min.replace(tzinfo=UTC),
+        }[task["frequency"]]
+        if any(which == task_id and at >= since for which, _, at in done):
+            return "already"
+        today = sum(points for _, points, at in done if at >= start_of(day_of(now)))
+        week = sum(points for _, points, at in done if at >= start_of(monday_of(now)))
+        if today + task["points"] > 1_000 or week + task["points"] > 5_000:
+            return "cap"
+        done.append((task_id, task["points"], now))
+        self.earn(user_id, task["points"], task["ends"](now), now)
+        return "done"
+
+    def exchange(self, user_id: int, item_id: int, key: str, now: datetime) -> tuple[str, int]:
+        """(what is answered, points left afterwards)."""
+        before = self.keys.get((user_id, key))
+        if before is not None:
+            same = before["item"] == item_id
+            return ("replayed", before["left"]) if same else ("conflict", 0)
+        item = self.items[item_id]
+        if item["stock"] == 0:
+            return "sold out", 0
+        if item["limit"] is not None and self._taken(user_id, item_id, now) >= item["limit"][0]:
+            return "limit", 0
+        if self.available(user_id, now) < item["points"]:
+            return "too dear", 0
+        self.settle(user_id, now)
+        self._pay(user_id, item["points"], now)
+        item["stock"] -= 1
+        self.exchanges.append({"user": user_id, "item": item_id, "at": now})
+        left = self.available(user_id, now)
+        self.keys[user_id, key] = {"item": item_id, "left": left}
+        return "made", left
+
+    def _taken(self, user_id: int, item_id: int, now: datetime) -> int:
+        since = {
+            "day": start_of(day_of(now)),
+            "week": start_of(monday_of(now)),
+            "month": start_of(day_of(now).replace(day=1)),
+            "lifetime": datetime.min.replace(tzinfo=UTC),
+        }[self.items[item_id]["limit"][1]]
+        return sum(
+            made["user"] == user_id and made["item"] == item_id and made["at"] >= since
+            for made in self.exchanges
+        )
+
+    def _pay(self, user_id: int, price: int, now: datetime) -> None:
+        member = self.members[user_id]
+        member["redeemed"] += price
+        member["changes"] += 1
+        for lot in self.live_lots(user_id, now):
+            drawn = min(lot["points"], price)
+            lot["points"] -= drawn
+            price -= drawn
+            if lot["points"] == 0:
+                lot["status"] = "used"
+            if price == 0:
+                return

@@ -1,0 +1,237 @@
+"""How many SQL statements each hot path costs, counted at the driver, BEGIN and COMMIT included.
+
+Exactly: one more is a round trip more for every request. The number must not grow with the rows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import Pool
+
+from schema.ids import encode_id
+from services.exchange.place import exchange_request
+from services.identifiers import new_id
+from services.mall import Mall
+from services.tasks.check_in import CheckInRequest
+from tests.client import Client
+from tests.clock import MovableClock
+from tests.factories import add_item, add_task, add_user, give_points, points_of
+
+
+@dataclass
+class Statements:
+    """What was sent to PostgreSQL while a block of the test ran."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def executes(self, _c: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        """SQLAlchemy is about to execute a statement."""
+        self.seen.append(" ".join(sql.split())[:80])
+
+    def connects(self, connection: Any, _record: Any) -> None:
+        """A connection was opened: what frames a transaction is known to the driver alone."""
+        connection.driver_connection.add_query_logger(self._frames)
+
+    def _frames(self, logged: Any) -> None:
+        if logged.query.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            self.seen.append(logged.query)
+
+
+@pytest.fixture(autouse=True)
+def statements() -> Iterator[Statements]:
+    """Listens to every connection that is opened from now on."""
+    listening = Statements()
+    event.listen(Engine, "before_cursor_execute", listening.executes)
+    event.listen(Pool, "connect", listening.connects)
+    yield listening
+    event.remove(Pool, "connect", listening.connects)
+    event.remove(Engine, "before_cursor_execute", listening.executes)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A request, what it needs for it in `rows` rows, and what it may cost."""
+
+    name: str
+    query: str
+    statements: int
+    arrange: Callable[[Mall, int, int], Awaitable[dict[str, Any]]]
+    role: str = "member"
+
+
+async def _lots(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    for number in range(rows):
+        ends = mall.clock() + timedelta(days=2 + number)
+        await give_points(mall, user_id, 10, expires_at=ends)
+    return {}
+
+
+async def _tasks(mall: Mall, _user_id: int, rows: int) -> dict[str, Any]:
+    ids = [await add_task(mall) for _ in range(rows)]
+    return {"task": encode_id("Task", ids[-1])}
+
+
+async def _items(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await give_points(mall, user_id, 100)
+    for number in range(rows):
+        limit = {"per_user_limit_count": 3, "per_user_limit_period": "day"}
+        await add_item(mall, points=50 + number, **limit)
+    return {}
+
+
+async def _item_for_many_lots(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _lots(mall, user_id, rows)
+    item = await add_item(mall, points=10 * rows)
+    return {"item": encode_id("ExchangeItem", item), "key": "key"}
+
+
+async def _exchanges(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await give_points(mall, user_id, 10_000)
+    kinds: list[dict[str, Any]] = [
+        {"type": "coupon", "config": {"generate": True}},
+        {"type": "vip", "config": {"level": 1, "days": 30}},
+        {"type": "virtual"},
+    ]
+    for number in range(rows):
+        item = await add_item(mall, **kinds[number % 3])
+        request = exchange_request(user_id, item, f"key-{number}", None, is_verified=False)
+        await mall.exchanges.submit(request)
+    return {}
+
+
+async def _check_ins(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    assert isinstance(mall.clock, MovableClock)
+    for _ in range(rows):
+        await mall.check_ins.submit(CheckInRequest(user_id, is_verified=False, lot_id=new_id()))
+        mall.clock.advance(days=1)
+    return {}
+
+
+async def _events(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    users = [user_id] + [await add_user(mall, f"buyer-{number}") for number in range(rows)]
+    for _ in range(rows):
+        await add_task(mall, config={"event": "view", "target": 2, "claim": "auto"})
+    return {
+        "events": [
+            {
+                "eventId": f"event-{number}",
+                "userId": encode_id("User", users[number % len(users)]),
+                "type": "view" if number % 2 else "purchase",
+                "amount": 3,
+                "occurredAt": mall.clock().isoformat(),
+            }
+            for number in range(100)
+        ]
+    }
+
+
+_NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
+_ITEM = "id name points stock exchangeCount canExchange"
+_EXCHANGE = (
+    "mutation ($item: ID!, $key: String!) { oneClickExchange(input: {itemId: $item,"
+    " idempotencyKey: $key}) { ... on OneClickExchangeSuccess { remainingPoints"
+    " exchange { id reward { __typename } paidFrom { points } } } } }"
+)
+OPERATIONS = [
+    Operation("balance", "{ balance { available pending expiringSoon } }", 1, _lots),
+    Operation(
+        "balance with lots",
+        "{ balance { available lots(first: 20) { nodes { points } totalCount } } }",
+        3,
+        _lots,
+    ),
+    Operation("tasks", "{ tasks { name status progress { current } } }", 1, _tasks),
+    Operation("items", f"{{ items(first: 20) {{ nodes {{ {_ITEM} }} }} }}", 4, _items),
+    Operation(
+        "quickExchangeOptions",
+        "{ quickExchangeOptions { available options { item { id name points } canExchange"
+        " exchangeCount remainingPoints expiryWarning } } }",
+        4,
+        _items,
+    ),
+    Operation(
+        "exchanges",
+        "{ exchanges(first: 20) { nodes { id status item { name } reward { __typename }"
+        " paidFrom { points } } } }",
+        4,
+        _exchanges,
+    ),
+    Operation(
+        "oneClickExchange",
+        _EXCHANGE,
+        7,
+        _item_for_many_lots,
+    ),
+    Operation(
+        "completeTask",
+        "mutation ($task: ID!) { completeTask(input: {taskId: $task}) {"
+        " ... on CompleteTaskSuccess { pointsEarned task { status } } } }",
+        8,
+        _tasks,
+    ),
+    Operation(
+        "checkIn",
+        "mutation { checkIn(input: {}) { ... on CheckInSuccess { streak pointsEarned } } }",
+        6,
+        _check_ins,
+    ),
+    Operation(
+        "recordEvents",
+        "mutation ($events: [EventInput!]!) { recordEvents(input: {events: $events}) {"
+        " ... on RecordEventsSuccess { recorded pointsEarned } } }",
+        9,
+        _events,
+        role="service",
+    ),
+]
+
+
+@pytest.mark.parametrize("rows", [2, 20])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+async def test_a_hot_path_costs_exactly_so_many_statements(
+    statements: Statements, mall: Mall, client: Client, operation: Operation, rows: int
+) -> None:
+    """The same number for 2 rows and for 20; the member is known to the process already."""
+    user_id = await add_user(mall, "alice", last_login_at=_NOTED)
+    variables = await operation.arrange(mall, user_id, rows)
+    token = client.token("alice", operation.role)
+    await client.post("{ __typename }", None, token)
+    statements.seen.clear()
+    answer = await client.post(operation.query, variables, token)
+    assert "errors" not in answer, answer
+    assert len(statements.seen) == operation.statements, statements.seen
+
+
+async def test_a_crowd_costs_little_more_than_one(
+    statements: Statements, mall: Mall, client: Client
+) -> None:
+    """40 exchanges at once share transactions: a few batches, not 40."""
+    names = [f"member-{number}" for number in range(40)]
+    user_ids = [await add_user(mall, name, last_login_at=_NOTED) for name in names]
+    for user_id in user_ids:
+        await give_points(mall, user_id, 100)
+    item = await add_item(mall, points=100, stock=40)
+    variables = {"item": encode_id("ExchangeItem", item), "key": "key"}
+    await asyncio.gather(*(client.data("{ __typename }", as_=name) for name in names))
+    statements.seen.clear()
+    await asyncio.gather(*(client.data(_EXCHANGE, variables, as_=name) for name in names))
+    assert len(statements.seen) < 40 * 7 / 2, len(statements.seen)
+    assert [await points_of(mall, user_id) for user_id in user_ids] == [0] * 40
+
+
+async def test_a_first_request_costs_one_statement_more(
+    statements: Statements, mall: Mall, client: Client
+) -> None:
+    """Whose token it is has to be looked up once; the process remembers it for a while."""
+    await add_user(mall, "alice", last_login_at=_NOTED)
+    await client.data("{ __typename }", as_="bob")
+    statements.seen.clear()
+    await client.data("{ balance { available } }", as_="alice")
+    first, statements.seen = statements.seen, []
+    await client.data("{ balance { available } }", as_="alice")
+    assert (len(first), len(statements.seen)) == (2, 1)
