@@ -119,29 +119,29 @@ async def test_a_developer_gets_a_token(client: Client, settings: Settings) -> N
             assert me == {"data": {"me": {"username": asked["username"]}}}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b"{}",
-        b'{"username": ""}',
-        b'{"username": 7}',
-        b'{"username": null}',
-        b'{"username": "a", "roles": ["king"]}',
-        b'{"username": "a", "roles": "member"}',
-        b'{"username": "a", "admin": true}',
-        b'{"username": "\\ud800"}',
-        b'{"username": "' + b"a" * 65 + b'"}',
-    ],
-)
-async def test_nonsense_gets_no_token(client: Client, body: bytes) -> None:
+NONSENSE = [
+    b"",
+    b"[]",
+    b"{",
+    b"{}",
+    b'{"username": ""}',
+    b'{"username": 7}',
+    b'{"username": null}',
+    b'{"username": "a", "roles": ["king"]}',
+    b'{"username": "a", "roles": "member"}',
+    b'{"username": "a", "admin": true}',
+    b'{"username": "\\ud800"}',
+    b'{"username": "' + b"a" * 65 + b'"}',
+]
+
+
+async def test_nonsense_gets_no_token(client: Client) -> None:
     """400, what is wrong, and nothing about the inside."""
-    answer = await client.http.post("/dev/token", content=body)
-    assert answer.status_code == 400
-    assert list(answer.json()) == ["error"]
-    assert "pydantic" not in answer.text
+    for body in NONSENSE:
+        answer = await client.http.post("/dev/token", content=body)
+        assert answer.status_code == 400, body
+        assert list(answer.json()) == ["error"]
+        assert "pydantic" not in answer.text
 
 
 @pytest.mark.xfail(

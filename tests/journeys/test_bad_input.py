@@ -113,10 +113,6 @@ async def test_crafted_cursors(mall: Mall, client: Client) -> None:
         await all_answered(mall, client, BAD_INPUT, asked)
 
 
-@pytest.mark.xfail(
-    reason="BUG services/points/history.py:36 and services/catalogue/browse.py:112: a number in"
-    " the cursor that int4 does not hold is INTERNAL (history; items by POPULAR)"
-)
 @pytest.mark.parametrize(("name", "body"), [("pointsHistory", ["history"]), ("items", ["popular"])])
 @pytest.mark.usefixtures("alice")
 async def test_a_cursor_beyond_the_column(
@@ -210,10 +206,6 @@ async def test_documents_that_do_not_fit_the_schema(mall: Mall, client: Client) 
     await all_answered(mall, client, UNPARSABLE, {text: (text,) for text in broken})
 
 
-@pytest.mark.xfail(
-    reason="BUG services/catalogue/browse.py:66: U+0000 in filter.category reaches PostgreSQL and"
-    " is INTERNAL"
-)
 @pytest.mark.usefixtures("alice")
 async def test_nul_in_a_filter(mall: Mall, client: Client) -> None:
     """No category has that name: nothing is found, or the input is refused."""

@@ -158,7 +158,7 @@ async def test_a_member_takes_an_item_as_often_as_its_limit_allows(
     answer = await refused(mall, client, item_id)
     assert (answer["code"], answer["limit"]) == ("LIMIT_REACHED", 2)
     assert (answer["period"], answer["availableAgainAt"]) == (period.upper(), again)
-    await give_points(mall, await add_user(mall, "bob"), 100)
+    await give_points(mall, await add_user(mall, "bob", last_login_at=clock.now), 100)
     assert "pointsUsed" in await exchange(client, "bob", item_id)
     clock.now = datetime.fromisoformat(again or "2027-06-20T04:00:00Z") - timedelta(microseconds=1)
     await execute(mall, "UPDATE users SET last_login_at = :now", now=clock.now)
@@ -194,3 +194,15 @@ async def test_a_refusal_speaks_the_members_language(
     await give_points(mall, user_id, 1000)
     answer = await refused(mall, client, await add_item(mall, points=1001))
     assert answer["message"] == message
+
+
+@pytest.mark.usefixtures("alice")
+async def test_a_missing_address_is_told_in_the_members_language(
+    mall: Mall, client: Client
+) -> None:
+    """No English words in a Chinese message."""
+    item_id = await add_item(mall, type="physical", config={})
+    blank = {"recipient": "", "phone": "1", "address": "x"}
+    for more in ({}, {"shipping": blank}):
+        message = (await refused(mall, client, item_id, **more))["message"]
+        assert not any(letter.isascii() and letter.isalpha() for letter in message), message
