@@ -10,6 +10,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
+from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
@@ -100,7 +101,7 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(
-                [structlog.dev.ConsoleRenderer()]
+                [structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)]
                 if is_dev
                 else [
                     # Locals would put tokens and addresses into the log.

@@ -47,6 +47,11 @@ class ExchangeItem(Base):
             name="per_user_limit_whole",
         ),
         CheckConstraint("available_from < available_until", name="available_from_before_until"),
+        # A coupon that is not generated takes a code of an imported pool; there are none yet.
+        CheckConstraint(
+            "type <> 'coupon' OR stock = 0 OR (config ->> 'generate') IS NOT DISTINCT FROM 'true'",
+            name="coupon_stock_is_generated",
+        ),
         CheckConstraint(
             "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
             " AND coalesce((config ->> 'days')::int, 0) > 0",

@@ -17,7 +17,7 @@ from schema.users import User
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
 from services.points.history import find_change
-from services.points.lots import lots_by_id
+from services.points.lots import find_lot
 from services.tasks.browse import member_tasks
 from services.users.claims import Role
 from services.users.profile import users_by_id
@@ -67,7 +67,7 @@ async def _user(context: Context, key: str) -> User | None:
 async def _lot(context: Context, key: str) -> PointsRecord | None:
     lot_id = parse_uuid(key)
     async with context.read() as session:
-        lot = (await lots_by_id(session, [lot_id])).get(lot_id)
+        lot = await find_lot(session, lot_id, context.now())
     return PointsRecord.of(lot) if lot and _may_see(context, lot.user_id) else None
 
 

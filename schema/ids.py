@@ -9,6 +9,7 @@ import strawberry
 from services.errors import BadInput
 
 _LONGEST = 200
+_MOST_DIGITS = 18  # any such number fits a bigint
 
 
 def encode_id(kind: str, key: object) -> strawberry.ID:
@@ -50,14 +51,18 @@ def uuid_key(value: str, kind: str) -> UUID:
 
 def parse_int(key: str) -> int:
     """A key that is a number; raises BadInput."""
-    if not key.isascii() or not key.isdigit() or len(key) > 18:  # noqa: PLR2004 — fits bigint
+    number = int(key) if key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS else None
+    if number is None or str(number) != key:  # else 007 would be another id of 7
         raise BadInput("the id is malformed")
-    return int(key)
+    return number
 
 
 def parse_uuid(key: str) -> UUID:
     """A key that is a UUID; raises BadInput."""
     try:
-        return UUID(key)
+        found = UUID(key)
     except ValueError as error:
         raise BadInput("the id is malformed") from error
+    if str(found) != key:
+        raise BadInput("the id is malformed")
+    return found

@@ -11,12 +11,12 @@ from models.catalogue import LimitPeriod
 from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
 from schema.scalars import Points
-from services import errors
+from services import errors, idempotency
 from services.catalogue import items
 from services.exchange import rewards
 from services.messages import message
 from services.points import ledger
-from services.tasks import rules
+from services.tasks import events, rules
 from services.tasks.rules import TaskRefusal
 
 strawberry.enum(TaskRefusal)
@@ -75,11 +75,24 @@ class InvalidInput(Problem):
     @classmethod
     def of(cls, error: errors.InvalidInput, locale: str) -> "InvalidInput":
         """The contract's view of the error."""
-        if isinstance(error, rewards.ShippingNeeded):
-            text = message(locale, "The recipient, phone and address are needed.")
-        else:
-            text = message(locale, "The request is not valid: {problem}", problem=error.problem)
+        text = _what_is_invalid(error, locale)
         return cls(code=ProblemCode.INVALID_INPUT, message=text, field=list(error.field))
+
+
+def _what_is_invalid(error: errors.InvalidInput, locale: str) -> str:
+    match error:
+        case rewards.ShippingNeeded():
+            return message(locale, "The recipient, phone and address are needed.")
+        case idempotency.KeyInvalid():
+            return message(
+                locale, "The key needs 1 to {longest} characters.", longest=idempotency.LONGEST_KEY
+            )
+        case events.TooManyEvents():
+            return message(
+                locale, "At most {most} events fit one call.", most=events.MOST_EVENTS_A_CALL
+            )
+        case _:
+            return message(locale, "The request is not valid: {problem}", problem=error.problem)
 
 
 @strawberry.type

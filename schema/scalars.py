@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from models.base import MAX_POINTS
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -34,7 +35,7 @@ def _parse_instant(value: Any) -> datetime:
     if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
         raise problem
     try:
-        return datetime.fromisoformat(value).astimezone(UTC)
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise problem from None
 
@@ -44,10 +45,13 @@ def _write_instant(instant: datetime) -> str:
 
 
 def _parse_day(value: Any) -> date:
+    problem = GraphQLError("Date must be YYYY-MM-DD")
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise problem
     try:
-        return datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 — a day has no zone
-    except (ValueError, TypeError) as error:
-        raise GraphQLError("Date must be YYYY-MM-DD") from error
+        return date.fromisoformat(value)
+    except ValueError:
+        raise problem from None
 
 
 SCALARS: dict[object, Any] = {

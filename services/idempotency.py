@@ -44,10 +44,14 @@ class Settled:
     answer: dict[str, Any]
 
 
+class KeyInvalid(InvalidInput):
+    """The idempotency key is empty, too long, or holds what cannot be stored."""
+
+
 def require_key(key: str) -> None:
-    """Raise InvalidInput unless the key has 1 to 128 characters that can be stored."""
+    """Raise KeyInvalid unless the key has 1 to 128 characters that can be stored."""
     if not 1 <= len(key) <= LONGEST_KEY or "\x00" in key:
-        raise InvalidInput(("idempotencyKey",), "1 to 128 characters")
+        raise KeyInvalid(("idempotencyKey",), f"1 to {LONGEST_KEY} characters")
 
 
 def fingerprint(**values: Any) -> bytes:

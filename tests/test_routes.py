@@ -85,10 +85,6 @@ async def test_not_ready_before_the_migrations(
     assert answer["checks"] == {"postgresql": "ok", "redis": "ok", "schema": "outdated"}
 
 
-@pytest.mark.xfail(
-    reason="BUG routes.py, _probe: asyncpg.InvalidCatalogNameError (and a wrong password) is no"
-    " store that is away, so /readyz answers 500 rather than 503"
-)
 async def test_not_ready_without_the_database(settings: Settings, clock: MovableClock) -> None:
     """The server answers, but has no such database: 503, naming it."""
     url = make_url(str(settings.stores.database_url)).set(database="nothing")
@@ -144,10 +140,6 @@ async def test_nonsense_gets_no_token(client: Client) -> None:
         assert "pydantic" not in answer.text
 
 
-@pytest.mark.xfail(
-    reason="BUG routes.py:90, dev_token: ValidationError.json() fails on a body that is not UTF-8,"
-    " so the answer is 500"
-)
 async def test_a_body_that_is_not_utf_8_gets_no_token(client: Client) -> None:
     """400, like any other body that is no JSON."""
     answer = await client.http.post("/dev/token", content=b'{"username": "\xff"}')
@@ -160,10 +152,6 @@ async def test_a_long_body_is_not_read(client: Client) -> None:
     assert (await client.http.post("/dev/token", content=body)).status_code == 413
 
 
-@pytest.mark.xfail(
-    reason="BUG routes.py, TokenRequest: gives out a token that no request accepts, for `sub` may"
-    " hold no control characters"
-)
 async def test_a_name_that_no_token_may_hold_is_refused(client: Client) -> None:
     """Better a 400 here than UNAUTHENTICATED later."""
     answer = await client.http.post("/dev/token", json={"username": "a\x00"})

@@ -55,6 +55,10 @@ def upgrade() -> None:
             name=op.f("ck_exchange_items_per_user_limit_period_is_known"),
         ),
         sa.CheckConstraint(
+            "type <> 'coupon' OR stock = 0 OR (config ->> 'generate') IS NOT DISTINCT FROM 'true'",
+            name=op.f("ck_exchange_items_coupon_stock_is_generated"),
+        ),
+        sa.CheckConstraint(
             "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
             " AND coalesce((config ->> 'days')::int, 0) > 0",
             name=op.f("ck_exchange_items_vip_has_level_and_days"),

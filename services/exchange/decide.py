@@ -24,7 +24,6 @@ from services.exchange.rewards import (
     Shipping,
     extended_membership,
     generated_coupon,
-    generates_coupons,
     shipment_to,
 )
 from services.idempotency import KeyOf, Settled, fingerprint, replay
@@ -148,8 +147,7 @@ def _require_item(settlement: Settlement, account: Account, request: ExchangeReq
 
 
 def _require_left(settlement: Settlement, request: ExchangeRequest, item: Item) -> None:
-    has_pool = item.type is ExchangeItemType.COUPON and not generates_coupons(item)
-    if item.stock < 1 or has_pool:  # pools of imported codes do not exist yet: nothing in them
+    if item.stock < 1:
         raise OutOfStock(item)
     taken = settlement.taken.get((request.user_id, item.id), {})
     require_within_limit(item.per_user_limit, taken, settlement.now, settlement.zone)

@@ -82,15 +82,10 @@ def new_coupon_code() -> str:
     return b32encode(secrets.token_bytes(_COUPON_BYTES)).translate(_READABLE).decode()
 
 
-def generates_coupons(item: Item) -> bool:
-    """Whether the item makes its codes up, rather than taking them from an imported pool."""
-    return item.type is ExchangeItemType.COUPON and item.config.get("generate") is True
-
-
 def generated_coupon(
     item: Item, coupon_id: UUID, user_id: int, exchange_id: UUID, code: str, now: datetime
 ) -> Coupon:
-    """A coupon of an item that generates them; `code` is the random part."""
+    """A coupon of an item that makes its codes up; `code` is the random part."""
     days = item.config.get("valid_days", DEFAULT_COUPON_DAYS)
     prefix = item.config.get("prefix", "")
     return Coupon(

@@ -1,6 +1,5 @@
 """Lots for a member to see."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +8,6 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, or_, sele
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsRecord, PointsRecordStatus
-from services.bulk import among
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.points.ledger import Lot
 
@@ -73,7 +71,14 @@ async def count_lots(session: AsyncSession, user_id: int, now: datetime) -> int:
     return (await session.execute(statement.where(_with_points_left(user_id, now)))).scalar_one()
 
 
-async def lots_by_id(session: AsyncSession, lot_ids: Iterable[UUID]) -> dict[UUID, Lot]:
-    """Those of `lot_ids` that exist, whoever holds them."""
-    rows = await session.execute(select(*_LOT).where(among(PointsRecord.id, lot_ids)))
-    return {row["id"]: _lot(row) for row in rows.mappings()}
+async def find_lot(session: AsyncSession, lot_id: UUID, now: datetime) -> Lot | None:
+    """A lot by its id, whoever holds it. One that is due shows as expired, settled or not."""
+    statement = select(*_LOT).where(PointsRecord.id == lot_id)
+    row = (await session.execute(statement)).mappings().one_or_none()
+    if row is None:
+        return None
+    lot = _lot(row)
+    is_active = lot.status is PointsRecordStatus.ACTIVE
+    if is_active and lot.expires_at is not None and lot.expires_at <= now:
+        lot.status = PointsRecordStatus.EXPIRED
+    return lot

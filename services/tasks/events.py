@@ -45,6 +45,10 @@ _NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # an escape, not an escaped backsl
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
 
 
+class TooManyEvents(InvalidInput):
+    """More events than one call may bring."""
+
+
 @dataclass(frozen=True, slots=True)
 class IncomingEvent:
     """Something a user did; `user_id` is None when the id given names no user at all."""
@@ -95,10 +99,10 @@ async def record_events(
 ) -> RecordedEvents:
     """Record up to 1,000 events and grant what they earn, in one transaction.
 
-    Raises InvalidInput for more events than a call may bring.
+    Raises TooManyEvents for more events than a call may bring.
     """
     if len(events) > MOST_EVENTS_A_CALL:
-        raise InvalidInput(("events",), f"at most {MOST_EVENTS_A_CALL} a call")
+        raise TooManyEvents(("events",), f"at most {MOST_EVENTS_A_CALL} a call")
     result = RecordedEvents()
     accounts = await lock_accounts(session, (e.user_id for e in events if e.user_id is not None))
     now = clock()

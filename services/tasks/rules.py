@@ -191,7 +191,8 @@ def next_period(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> 
 def require_below_caps(earned: Earned, reward: int, now: datetime, zone: ZoneInfo) -> None:
     """Raise TaskCapReached when `reward` more would be over what tasks may pay."""
     if earned.today + reward > MOST_POINTS_A_DAY:
-        again = next_period(TaskFrequency.DAILY, now, zone)
+        never = reward > MOST_POINTS_A_DAY
+        again = None if never else next_period(TaskFrequency.DAILY, now, zone)
         raise TaskCapReached(MOST_POINTS_A_DAY, LimitPeriod.DAY, again)
     if earned.this_week + reward > MOST_POINTS_A_WEEK:
         again = next_period(TaskFrequency.WEEKLY, now, zone)

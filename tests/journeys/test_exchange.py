@@ -91,7 +91,7 @@ async def test_a_coupon_without_a_pool_is_out_of_stock(
     mall: Mall, client: Client, rich: int
 ) -> None:
     """An item that takes imported codes, and has none, gives nothing."""
-    item_id = await add_item(mall, type="coupon", config={})
+    item_id = await add_item(mall, type="coupon", config={}, stock=0)
     assert (await exchange(client, "alice", item_id))["code"] == "OUT_OF_STOCK"
     assert await points_of(mall, rich) == 10_000
 

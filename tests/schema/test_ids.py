@@ -90,10 +90,6 @@ def test_what_only_looks_like_a_number_is_none(key: str) -> None:
         int_key(encode_id("Task", key), "Task")
 
 
-@pytest.mark.xfail(
-    reason="BUG schema/ids.py, parse_int and parse_uuid: keys that encode_id would never write are"
-    " taken, so that one thing has several ids",
-)
 @pytest.mark.parametrize(
     "key",
     [
