@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 from pydantic import ValidationError
-from sqlalchemy import text
 
 from dev.demo.load import is_empty, load_demo
 from dev.embedded import StoresBusyError, embedded_stores
@@ -60,9 +59,11 @@ def _run(settings: Settings, work: Callable[[Mall], Coroutine[Any, Any, int]]) -
     """Open the mall, do the work, and exit with what it returns."""
 
     async def opened(with_urls: Settings) -> int:
-        async with open_mall(with_urls) as mall:
-            if not await is_current(mall.stores.engine):
-                raise SettingsError("the database is not up to date: run `cli.py migrate` first")
+        unhurried = replace(with_urls, stores=with_urls.stores.unhurried())
+        async with open_mall(unhurried) as mall:
+            async with reading(mall.stores.read) as session:
+                if not await is_current(session):
+                    raise SettingsError("the database is outdated: run `cli.py migrate` first")
             return await work(mall)
 
     with stores_of(settings) as with_urls:
@@ -108,7 +109,7 @@ def migrate() -> None:
 
 
 async def _migrate(settings: Settings) -> None:
-    engine = create_engine(settings.stores)
+    engine = create_engine(settings.stores.unhurried())
     try:
         await migrate_database(engine)
     finally:
@@ -164,12 +165,11 @@ def ledger_verify() -> None:
     async def work(mall: Mall) -> int:
         async with reading(mall.stores.write) as session:
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            await session.execute(text("SET LOCAL statement_timeout = 0"))
             violations = await verify_ledger(session)
         for violation in violations:
-            typer.echo(f"{violation.rule}: {violation.rows} row(s)")
-            for name in violation.named:
-                typer.echo(f"  {name}")
+            typer.echo(f"{violation.rule}: {len(violation.rows)} row(s)")
+            for row in violation.rows:
+                typer.echo(f"  {row}")
         typer.echo("The books are right." if not violations else "The books are NOT right.")
         return 1 if violations else 0
 
@@ -204,8 +204,8 @@ def main() -> None:
     except Exception as error:
         if not is_store_away(error) and not isinstance(error, ChildError):
             raise
-        typer.echo(f"not available: {error}", err=True)
-        sys.exit(1)
+        typer.echo(f"not available: {error or type(error).__name__}", err=True)
+        sys.exit(3)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ async def readyz(request: Request) -> Response:
     postgresql, redis, schema = await asyncio.gather(
         _probe(_ping_postgresql(stores)),
         _probe(_ping_redis(stores)),
-        _probe(is_current(stores.engine)),
+        _probe(_has_schema(stores)),
     )
     checks = {"postgresql": postgresql, "redis": redis, "schema": schema}
     ready = all(answer == "ok" for answer in checks.values())
@@ -80,6 +80,11 @@ async def _ping_postgresql(stores: Stores) -> bool:
     async with stores.read() as session:
         await session.execute(text("SELECT 1"))
     return True
+
+
+async def _has_schema(stores: Stores) -> bool:
+    async with stores.read() as session:
+        return await is_current(session)
 
 
 async def _ping_redis(stores: Stores) -> bool:

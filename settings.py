@@ -8,7 +8,8 @@ here: they live beside the capability that applies them.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from zoneinfo import ZoneInfo
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,7 +33,8 @@ class MallSettings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        ZoneInfo(name)
+        if name not in available_timezones():
+            raise ValueError("is not the name of a time zone")
         return name
 
     @property
@@ -52,20 +54,38 @@ class StoreSettings(BaseSettings):
     database_url: str | None = None
     redis_url: str | None = None
     data_dir: Path = Path(".data")
-    database_pool_size: int = Field(default=10, ge=2)
+    database_pool_size: int = Field(default=10, ge=4)
     database_pool_wait_s: float = Field(default=2.0, gt=0)
     database_connect_timeout_s: float = Field(default=2.0, gt=0)
     database_statement_timeout_s: float = Field(default=10.0, gt=0)
+    database_lock_timeout_s: float = Field(default=1.0, gt=0)
     redis_timeout_s: float = Field(default=1.0, gt=0)
 
     @field_validator("database_url")
     @classmethod
     def _names_the_driver(cls, url: str | None) -> str | None:
-        # A bare postgresql:// means psycopg to SQLAlchemy; operators paste that form.
-        for bare in ("postgresql://", "postgres://"):
-            if url is not None and url.startswith(bare):
-                return "postgresql+asyncpg://" + url.removeprefix(bare)
+        # A bare postgresql:// means psycopg to SQLAlchemy, and asyncpg says ssl for sslmode;
+        # operators paste what they have.
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+            raise ValueError("must begin with postgresql://")
+        names = [(name.replace("sslmode", "ssl"), value) for name, value in parse_qsl(parts.query)]
+        return parts._replace(scheme="postgresql+asyncpg", query=urlencode(names)).geturl()
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         return url
+
+    def unhurried(self) -> "StoreSettings":
+        """The same without limits in practice: for commands that read or change everything."""
+        day_s = 86_400.0
+        limits = {"database_statement_timeout_s": day_s, "database_lock_timeout_s": day_s}
+        return self.model_copy(update=limits)
 
 
 class AccessSettings(BaseSettings):
@@ -84,7 +104,9 @@ class AccessSettings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret and len(secret.get_secret_value().encode()) < _SHORTEST_SECRET_BYTES:
+        if not secret or not secret.get_secret_value():
+            return None  # set to nothing is not set
+        if len(secret.get_secret_value().encode()) < _SHORTEST_SECRET_BYTES:
             raise ValueError(f"needs at least {_SHORTEST_SECRET_BYTES} bytes")
         return secret
 

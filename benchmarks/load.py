@@ -45,7 +45,7 @@ class _Connection(asyncio.Protocol):
     ) -> None:
         self._next_request, self._check = next_request, check
         self._answers, self._end_s = answers, end_s
-        self._buffer, self._sent_at_s = b"", 0.0
+        self._buffer, self._sent_at_s, self._is_waiting = b"", 0.0, False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,7 +59,7 @@ class _Connection(asyncio.Protocol):
         except StopIteration:
             self._transport.close()
             return
-        self._sent_at_s = time.perf_counter()
+        self._sent_at_s, self._is_waiting = time.perf_counter(), True
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -67,7 +67,7 @@ class _Connection(asyncio.Protocol):
         head, separator, body = self._buffer.partition(b"\r\n\r\n")
         if not separator or len(body) < _content_length(head):
             return
-        self._buffer = b""
+        self._buffer, self._is_waiting = b"", False
         self._note(head, body)
         if time.perf_counter() < self._end_s:
             self._send()
@@ -84,6 +84,9 @@ class _Connection(asyncio.Protocol):
             self._answers.bad.append(head[:40] + b" " + body[:300])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_waiting:
+            self._answers.bad_count += 1
+            self._answers.bad.append(f"connection lost: {exc!r}".encode())
         if not self.done.done():
             self.done.set_result(None)
 

@@ -12,6 +12,7 @@ from benchmarks.ratio import Ratio
 from benchmarks.servers import Bench
 
 CONNECTIONS = 64
+_READERS = 2_000
 
 _QUERIES = {
     "balance": "{ balance { available pending expiringSoon lifetimeEarned lifetimeRedeemed } }",
@@ -33,14 +34,14 @@ def _is_answer(body: bytes) -> bool:
 
 def run_reads(bench: Bench, field: str, *, rounds: int, duration_s: int) -> Ratio:
     """One web process against one bare process, in turn; every answer is checked."""
-    random, tokens = Random(11), bench.tokens(2_000)
+    random, tokens = Random(11), bench.tokens(_READERS)
     body = orjson.dumps({"query": _QUERIES[field]})
 
     def ours() -> bytes:
         return post("/graphql", body, random.choice(tokens))
 
     def bare() -> bytes:
-        return get(f"/{field}?user={random.randint(1, bench.users)}")
+        return get(f"/{field}?user={random.randint(1, _READERS)}")
 
     pairs = [
         (

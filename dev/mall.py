@@ -21,10 +21,11 @@ from services.calendar import system_clock
 from services.transaction import transaction
 from services.users.claims import Role
 from services.users.tokens import issue_token
-from settings import Settings, SettingsError, StoreSettings
+from settings import AccessSettings, Settings, SettingsError, StoreSettings
 
 _ROOT = Path(__file__).parent.parent
 _DEMO_MEMBER = "alice"
+_STOP_GRACE_S = 15  # more than a web process gives its requests to end
 _SECRET = "jwt-secret"
 _PROBE_TIMEOUT_S = 1.0
 _QUERY = "{ me { username balance { available expiringSoon } } tasks { name pointsReward status } }"
@@ -72,13 +73,15 @@ def run_mall(settings: Settings) -> int:
             "MALL_JWT_SECRET": secret.get_secret_value(),
         }
         address = f"http://{server.host}:{server.port}"
+        token = _demo_token(secret, settings.access)
         web = ProcessSpec(
             name="web",
             argv=[sys.executable, str(_ROOT / "cli.py"), "serve"],
             environment=environment,
+            stop_grace_s=_STOP_GRACE_S,
             is_ready=partial(_answers, f"{address}/livez"),
         )
-        return run_children([web], servers=urls.servers, on_ready=_welcome(address, secret))
+        return run_children([web], servers=urls.servers, on_ready=_welcome(address, token))
 
 
 async def _prepare(stores: StoreSettings, settings: Settings) -> None:
@@ -90,6 +93,17 @@ async def _prepare(stores: StoreSettings, settings: Settings) -> None:
                 await load_demo(session, system_clock(), settings.mall.zone)
 
 
+def _demo_token(secret: SecretStr, access: AccessSettings) -> str:
+    return issue_token(
+        secret.get_secret_value(),
+        _DEMO_MEMBER,
+        [Role.MEMBER],
+        name=_DEMO_MEMBER,
+        issuer=access.jwt_issuer,
+        audience=access.jwt_audience,
+    )
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_S):
@@ -98,11 +112,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _welcome(address: str, secret: SecretStr) -> Callable[[], None]:
+def _welcome(address: str, token: str) -> Callable[[], None]:
     def say() -> None:
-        token = issue_token(
-            secret.get_secret_value(), _DEMO_MEMBER, [Role.MEMBER], name=_DEMO_MEMBER
-        )
         print(
             f"""
 The mall is open at {address}/graphql (in a browser: GraphiQL). Ctrl-C closes it.

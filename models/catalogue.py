@@ -53,8 +53,8 @@ class ExchangeItem(Base):
             name="coupon_stock_is_generated",
         ),
         CheckConstraint(
-            "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
-            " AND coalesce((config ->> 'days')::int, 0) > 0",
+            "type <> 'vip' OR coalesce(config @? '$.level ? (@ >= 1 && @ <= 100)'"
+            " AND config @? '$.days ? (@ >= 1 && @ <= 36500)', false)",
             name="vip_has_level_and_days",
         ),
         Index("ix_exchange_items_points", "points", "id", postgresql_where=text("is_active")),

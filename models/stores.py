@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import (
 
 from settings import SettingsError, StoreSettings
 
-_SHARE_OF_WRITES = 0.4
+_SHARE_OF_WRITES, _SHARE_OF_BULK = 0.3, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class Stores:
     """Where data lives. `write` opens sessions for transactions, `read` sessions without one.
 
     A read is one statement, so a transaction around it would only cost two round trips more
-    (measured: 6,600 against 9,000 selects a second). Reads cannot take all connections: however
-    many there are, movements settle.
+    (measured: 6,600 against 9,000 selects a second). `bulk` is for transactions over many members.
+    Neither reads nor bulk can take the places of others: however many there are, movements settle.
     """
 
     engine: AsyncEngine
     write: Sessions
+    bulk: Sessions
     read: Sessions
     redis: Redis
 
@@ -85,7 +86,9 @@ def create_engine(settings: StoreSettings) -> AsyncEngine:
                 "plan_cache_mode": "force_generic_plan",
                 # Behind a client that is gone, a lock must not be held for ever.
                 "idle_in_transaction_session_timeout": "30s",
-                "statement_timeout": f"{settings.database_statement_timeout_s:g}s",
+                "statement_timeout": f"{settings.database_statement_timeout_s * 1000:.0f}",
+                # One member whose row is held elsewhere must not hold up a whole batch.
+                "lock_timeout": f"{settings.database_lock_timeout_s * 1000:.0f}",
             },
         },
     )
@@ -115,9 +118,9 @@ def create_redis(settings: StoreSettings) -> Redis:
     )
 
 
-def _sessions(engine: AsyncEngine, places: int, settings: StoreSettings) -> Sessions:
+def _sessions(engine: AsyncEngine, places: int, wait_s: float) -> Sessions:
     maker = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
-    return Sessions(maker, asyncio.Semaphore(places), settings.database_pool_wait_s)
+    return Sessions(maker, asyncio.Semaphore(places), wait_s)
 
 
 @asynccontextmanager
@@ -126,13 +129,15 @@ async def open_stores(settings: StoreSettings) -> AsyncGenerator[Stores]:
     engine = create_engine(settings)
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     redis = create_redis(settings)
+    for_bulk = math.ceil(settings.database_pool_size * _SHARE_OF_BULK)
     for_writes = math.ceil(settings.database_pool_size * _SHARE_OF_WRITES)
-    for_reads = settings.database_pool_size - for_writes
+    for_reads = settings.database_pool_size - for_writes - for_bulk
     try:
         yield Stores(
             engine=engine,
-            write=_sessions(engine, for_writes, settings),
-            read=_sessions(autocommit, for_reads, settings),
+            write=_sessions(engine, for_writes, settings.database_pool_wait_s),
+            bulk=_sessions(engine, for_bulk, settings.database_statement_timeout_s),
+            read=_sessions(autocommit, for_reads, settings.database_pool_wait_s),
             redis=redis,
         )
     finally:

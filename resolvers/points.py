@@ -60,10 +60,9 @@ class PointsMutation:
     async def run_expiry(self, info: Info) -> RunExpirySuccess:
         """Settle every lot that is due, batch by batch, each in a transaction of its own."""
         mall, total = info.context.mall, Expired()
-        now = mall.clock()
         while True:
-            async with transaction(mall.stores.write) as session:
-                expired = await expire_batch(session, now)
+            async with transaction(mall.stores.bulk) as session:
+                expired = await expire_batch(session, mall.clock)
             if expired is None:
                 break
             total += expired

@@ -87,8 +87,14 @@ class TasksMutation:
         """Record what users did elsewhere."""
         mall = info.context.mall
         incoming = [_incoming(event) for event in input.events]
-        async with transaction(mall.stores.write) as session:
-            result = await record_events(session, incoming, clock=mall.clock, zone=mall.zone)
+        async with transaction(mall.stores.bulk) as session:
+            result = await record_events(
+                session,
+                incoming,
+                clock=mall.clock,
+                zone=mall.zone,
+                recorded_by=f"user:{info.context.require_viewer().user_id}",
+            )
         return RecordEventsSuccess.of(result)
 
 

@@ -107,7 +107,7 @@ async def _exchange(context: Context, key: str) -> Exchange | None:
 async def _coupon(context: Context, key: str) -> Coupon | None:
     coupon_id = parse_uuid(key)
     async with context.read() as session:
-        coupon = (await coupons_by_id(session, [coupon_id])).get(coupon_id)
+        coupon = (await coupons_by_id(session, [coupon_id], context.now())).get(coupon_id)
     return Coupon.of(coupon) if coupon and _may_see(context, coupon.user_id) else None
 
 

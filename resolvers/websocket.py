@@ -6,6 +6,7 @@ The protocol is https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from copy import copy
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -120,7 +121,8 @@ class _Streams:
         del root_value  # no endpoint has one
         request = OperationRequest(query, variable_values, operation_name or None, None)
         prepared = self._operations.documents.prepare(query)
-        return self._operations.stream(prepared, request, context_value)
+        # A copy for each: what one operation loaded must not be another's truth, minutes later.
+        return self._operations.stream(prepared, request, copy(context_value))
 
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):

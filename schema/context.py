@@ -39,6 +39,10 @@ class Context:
     locale: str
     remote_address: str | None
 
+    def __copy__(self) -> "Context":
+        """The same asker with nothing loaded: what each operation of a WebSocket gets."""
+        return Context(self.mall, self.viewer, self.locale, self.remote_address)
+
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """A session for reading, held as shortly as possible."""

@@ -83,7 +83,7 @@ class Loaders:
     @cached_property
     def reward(self) -> DataLoader[UUID, Reward | None]:
         """What an exchange gave, by its id."""
-        return self._loader(rewards_by_exchange)
+        return self._loader(lambda session, ids: rewards_by_exchange(session, ids, self._clock()))
 
     @cached_property
     def draws(self) -> DataLoader[tuple[int, int], list[Draw]]:

@@ -83,6 +83,10 @@ def _what_is_invalid(error: errors.InvalidInput, locale: str) -> str:
     match error:
         case rewards.ShippingNeeded():
             return message(locale, "The recipient, phone and address are needed.")
+        case rewards.TextTooLong():
+            return message(
+                locale, "This takes at most {longest} characters.", longest=error.longest
+            )
         case idempotency.KeyInvalid():
             return message(
                 locale, "The key needs 1 to {longest} characters.", longest=idempotency.LONGEST_KEY

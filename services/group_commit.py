@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.stores import Sessions
 from services.errors import MallError, ServiceUnavailable
-from services.transaction import is_store_away, transaction
+from services.transaction import Contended, is_store_away, transaction
 
 RequestT = TypeVar("RequestT")
 OutcomeT = TypeVar("OutcomeT")
@@ -83,11 +83,15 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
 
     async def _settle_once(self, requests: Sequence[RequestT]) -> Sequence[OutcomeT | MallError]:
         async with transaction(self.sessions) as session:
-            return await self.settle(session, requests)
+            outcomes = await self.settle(session, requests)
+            if len(outcomes) != len(requests):  # nothing is kept, nobody waits for ever
+                raise ValueError(f"{len(outcomes)} outcomes of {len(requests)} requests")
+            return outcomes
 
     async def _fail(self, batch: list[_Waiting[RequestT, OutcomeT]], error: Exception) -> None:
         """Nothing of the batch was kept. One bad request must not fail its neighbours."""
-        if len(batch) == 1 or is_store_away(error):
+        is_away = is_store_away(error) and not isinstance(error, Contended)
+        if len(batch) == 1 or is_away:
             for waiting in batch:
                 _resolve(waiting.outcome, error)
             return

@@ -7,13 +7,9 @@ was refused may be tried again.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import IdempotencyKey
 from services.bulk import Writes
@@ -25,15 +21,6 @@ KeyOf = tuple[int, str]
 """(user id, key): what identifies a request within one operation."""
 
 _COLUMNS = ("user_id", "operation", "key", "fingerprint", "answer", "created_at")
-_FIND = text(
-    """
-    SELECT user_id, key, fingerprint, answer
-    FROM idempotency_keys
-    JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:keys AS text[])) AS asked(user_id, key)
-        USING (user_id, key)
-    WHERE operation = :operation
-    """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +52,6 @@ def replay(settled: Settled, key: str, asked: bytes) -> dict[str, Any]:
     if settled.fingerprint != asked:
         raise IdempotencyConflict(key)
     return settled.answer
-
-
-async def find_settled(
-    session: AsyncSession, operation: str, keys: Iterable[KeyOf]
-) -> dict[KeyOf, Settled]:
-    """Those of `keys` that `operation` has settled before."""
-    asked = list(set(keys))
-    parameters = {
-        "operation": operation,
-        "user_ids": [user_id for user_id, _ in asked],
-        "keys": [key for _, key in asked],
-    }
-    rows = await session.execute(_FIND, parameters)
-    return {(row.user_id, row.key): Settled(row.fingerprint, row.answer) for row in rows}
 
 
 def store_settled(

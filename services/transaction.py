@@ -28,39 +28,57 @@ _AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+_CONTENDED = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
-    asyncpg.ReadOnlySQLTransactionError,
 )
+
+
+class Contended(ServiceUnavailable):
+    """Somebody held what was needed for too long. The store is there: others may go on."""
 
 
 def is_store_away(error: BaseException) -> bool:
     """Whether asking again later may help: a store is down, restarting, overloaded or slow."""
-    if isinstance(error, ServiceUnavailable):
-        return True
+    return isinstance(error, ServiceUnavailable) or _is_any(error, _AWAY + _CONTENDED)
+
+
+def _is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
     if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
+        if error.connection_invalidated and kinds is not _CONTENDED:
             return True
-        cause = error.orig.__cause__ if error.orig is not None else None
-        # asyncpg's DataError is an InterfaceError too, but says that we sent nonsense.
-        return isinstance(cause or error.orig, _AWAY) and not isinstance(cause, ValueError)
-    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
+        error = (error.orig and error.orig.__cause__) or error.orig or error
+    # asyncpg's DataError is an InterfaceError too, but says that we sent nonsense.
+    return isinstance(error, kinds) and not isinstance(error, ValueError)
+
+
+def _translated(error: Exception) -> Exception:
+    """What the error means to whoever asked: ServiceUnavailable, or itself."""
+    if isinstance(error, ServiceUnavailable) or not is_store_away(error):
+        return error
+    kind = Contended if _is_any(error, _CONTENDED) else ServiceUnavailable
+    translated = kind(str(error))
+    translated.__cause__ = error
+    return translated
 
 
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncGenerator[AsyncSession]:
     """A session whose work is committed when the block ends, and undone when it raises.
 
-    Raises ServiceUnavailable when the database is away.
+    Raises ServiceUnavailable when the database is away, Contended when a lock was not to be had.
     """
     try:
         async with sessions() as session, session.begin():
             yield session
     except Exception as error:
-        if is_store_away(error) and not isinstance(error, ServiceUnavailable):
-            raise ServiceUnavailable(str(error)) from error
-        raise
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error
 
 
 @asynccontextmanager
@@ -70,6 +88,7 @@ async def reading(sessions: Sessions) -> AsyncGenerator[AsyncSession]:
         async with sessions() as session:
             yield session
     except Exception as error:
-        if is_store_away(error) and not isinstance(error, ServiceUnavailable):
-            raise ServiceUnavailable(str(error)) from error
-        raise
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error

@@ -141,12 +141,19 @@ def settings(database_url: str, redis_url: str, captcha: CaptchaSettings) -> Set
 
 
 @pytest.fixture
-async def mall(settings: Settings, clock: MovableClock) -> AsyncIterator[Mall]:
+def tolerated() -> set[str]:
+    """Rules that a module's tests break on purpose, to arrange what nothing makes yet."""
+    return set()
+
+
+@pytest.fixture
+async def mall(settings: Settings, clock: MovableClock, tolerated: set[str]) -> AsyncIterator[Mall]:
     """An open mall; its books are verified afterwards."""
     async with open_mall(settings, clock) as opened:
         yield opened
         async with opened.stores.read() as session:
-            assert await verify_ledger(session) == []
+            violations = await verify_ledger(session)
+        assert [found for found in violations if found.rule not in tolerated] == []
 
 
 @pytest.fixture

@@ -59,8 +59,8 @@ def upgrade() -> None:
             name=op.f("ck_exchange_items_coupon_stock_is_generated"),
         ),
         sa.CheckConstraint(
-            "type <> 'vip' OR coalesce((config ->> 'level')::int, 0) > 0"
-            " AND coalesce((config ->> 'days')::int, 0) > 0",
+            "type <> 'vip' OR coalesce(config @? '$.level ? (@ >= 1 && @ <= 100)'"
+            " AND config @? '$.days ? (@ >= 1 && @ <= 36500)', false)",
             name=op.f("ck_exchange_items_vip_has_level_and_days"),
         ),
         sa.CheckConstraint(

@@ -26,6 +26,15 @@ from services.tasks.progress import save_progress, tasks_by_id
 _HERE = Path(__file__).parent
 _SEED = 2026
 _UNLIMITED = 1_000_000
+_DELIVER = text(
+    """
+    UPDATE exchanges
+    SET status = CASE WHEN created_at < CAST(:now AS timestamptz) - interval '7 days'
+                      THEN 'completed' ELSE 'shipped' END,
+        updated_at = created_at + interval '2 days'
+    WHERE status = 'pending' AND created_at < CAST(:now AS timestamptz) - interval '2 days'
+    """
+)
 
 
 async def is_empty(session: AsyncSession) -> bool:
@@ -51,6 +60,7 @@ async def load_demo(session: AsyncSession, now: datetime, zone: ZoneInfo) -> His
     history = simulate(members, on_sale, running, now, zone, random)
     await _save(session, history)
     await _set_stocks(session, stocks, history)
+    await session.execute(_DELIVER, {"now": now})
     await _restart_ids(session)
     return history
 
@@ -80,7 +90,6 @@ def _item_row(
         "points": entry["points"],
         "stock": _UNLIMITED,
         "total_stock": _UNLIMITED,
-        "image_url": entry["image_path"],
         "category": entry["category"],
         "tags": entry["tags"],
         "type": entry["type"].lower(),

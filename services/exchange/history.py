@@ -43,8 +43,18 @@ def _exchange(row: RowMapping) -> Exchange:
     return Exchange(**dict[str, Any](row, status=ExchangeStatus(row["status"])))
 
 
-def _coupon(row: RowMapping) -> Coupon:
-    return Coupon(**dict[str, Any](row, status=CouponStatus(row["status"])))
+def _coupon(row: Any, now: datetime) -> Coupon:
+    """A coupon past its end shows as expired, whether or not a job has noted it."""
+    is_over = row.status == CouponStatus.ACTIVE and row.expires_at <= now
+    return Coupon(
+        id=row.id,
+        user_id=row.user_id,
+        exchange_id=row.exchange_id,
+        code=row.code,
+        status=CouponStatus.EXPIRED if is_over else CouponStatus(row.status),
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+    )
 
 
 async def exchanges_page(
@@ -81,7 +91,7 @@ async def exchanges_by_id(
 
 
 async def rewards_by_exchange(
-    session: AsyncSession, exchange_ids: Iterable[UUID]
+    session: AsyncSession, exchange_ids: Iterable[UUID], now: datetime
 ) -> dict[UUID, Reward]:
     """What each exchange gave, in one statement."""
     statement = (
@@ -97,20 +107,12 @@ async def rewards_by_exchange(
         .outerjoin(ShipmentTable, ShipmentTable.exchange_id == ExchangeTable.id)
         .where(among(ExchangeTable.id, exchange_ids))
     )
-    return {row.id: _reward(row) for row in await session.execute(statement)}
+    return {row.id: _reward(row, now) for row in await session.execute(statement)}
 
 
-def _reward(row: Any) -> Reward:
-    if (coupon := row.UserCoupon) is not None:
-        return Coupon(
-            id=coupon.id,
-            user_id=coupon.user_id,
-            exchange_id=coupon.exchange_id,
-            code=coupon.code,
-            status=CouponStatus(coupon.status),
-            expires_at=coupon.expires_at,
-            created_at=coupon.created_at,
-        )
+def _reward(row: Any, now: datetime) -> Reward:
+    if row.UserCoupon is not None:
+        return _coupon(row.UserCoupon, now)
     if row.vip_level is not None:
         return VipMembership(row.vip_level, row.vip_expires_at)
     if (sent := row.Shipment) is not None:
@@ -147,10 +149,12 @@ async def draws_by_payment(
     return draws
 
 
-async def coupons_by_id(session: AsyncSession, coupon_ids: Iterable[UUID]) -> dict[UUID, Coupon]:
+async def coupons_by_id(
+    session: AsyncSession, coupon_ids: Iterable[UUID], now: datetime
+) -> dict[UUID, Coupon]:
     """Those of `coupon_ids` that exist, whoever holds them."""
     rows = await session.execute(select(*_COUPON).where(among(UserCoupon.id, coupon_ids)))
-    return {row["id"]: _coupon(row) for row in rows.mappings()}
+    return {row.id: _coupon(row, now) for row in rows}
 
 
 async def memberships(

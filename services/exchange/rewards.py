@@ -74,6 +74,14 @@ class ShippingNeeded(InvalidInput):
     """An item that is shipped needs to know where to."""
 
 
+class TextTooLong(InvalidInput):
+    """A text has more than `longest` characters, or some that cannot be stored."""
+
+    def __init__(self, field: tuple[str, ...], longest: int) -> None:
+        super().__init__(field, f"at most {longest} characters")
+        self.longest = longest
+
+
 Reward: TypeAlias = Coupon | VipMembership | Shipment | ManualDelivery
 
 
@@ -106,13 +114,18 @@ def extended_membership(item: Item, running_until: datetime | None, now: datetim
 
 
 def shipment_to(item: Item, shipping: Shipping | None) -> Shipment | None:
-    """Where an item that is shipped goes; None for all others. Raises ShippingNeeded."""
+    """Where an item that is shipped goes; None for all others.
+
+    Raises ShippingNeeded and TextTooLong.
+    """
     if item.type is not ExchangeItemType.PHYSICAL:
         return None
     if shipping is None:
         raise ShippingNeeded(("shipping",), "needed for an item that is shipped")
     for name, longest in _LONGEST_SHIPPING.items():
         value = getattr(shipping, name)
-        if not value.strip() or len(value) > longest or "\x00" in value:
+        if not value.strip():
             raise ShippingNeeded(("shipping", name), f"1 to {longest} characters")
+        if len(value) > longest or "\x00" in value:
+            raise TextTooLong(("shipping", name), longest)
     return Shipment(shipping.recipient.strip(), shipping.phone.strip(), shipping.address.strip())

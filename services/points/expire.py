@@ -1,12 +1,12 @@
 """Settling lots that are past their expiry, for everybody (`domain.md`, Points)."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.bulk import Writes
+from services.calendar import Clock
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.ledger import expire_due
 
@@ -14,9 +14,11 @@ USERS_A_BATCH = 500
 
 _USERS_WITH_DUE_LOTS = text(
     """
-    SELECT user_id FROM points_records
-    WHERE status = 'active' AND expires_at <= :now
-    GROUP BY user_id ORDER BY min(expires_at), user_id LIMIT :limit
+    SELECT DISTINCT user_id FROM (
+        SELECT user_id FROM points_records
+        WHERE status = 'active' AND expires_at <= :now
+        ORDER BY expires_at LIMIT :limit
+    ) due
     """
 )
 
@@ -33,17 +35,18 @@ class Expired:
 
 
 async def expire_batch(
-    session: AsyncSession, now: datetime, *, users: int = USERS_A_BATCH
+    session: AsyncSession, clock: Clock, *, users: int = USERS_A_BATCH
 ) -> Expired | None:
     """Settle the due lots of up to `users` members; None says that no lot was due.
 
     One batch, one transaction: bounded in memory and in how long it holds members up.
     """
-    rows = await session.execute(_USERS_WITH_DUE_LOTS, {"now": now, "limit": users})
+    rows = await session.execute(_USERS_WITH_DUE_LOTS, {"now": clock(), "limit": users})
     user_ids = rows.scalars().all()
     if not user_ids:
         return None
     accounts = await lock_accounts(session, user_ids)
+    now = clock()
     await load_lots(session, accounts, {}, now)
     ended = [lot for account in accounts.values() for lot in expire_due(account, now)]
     writes = Writes()

@@ -11,8 +11,7 @@ from services.calendar import SpanUnit, add_span
 EXPIRING_SOON_DAYS = 7
 """Points that expire within this many days are worth a warning."""
 
-_LONGEST = 36_500
-_UNITS = ("days", "months", "years")
+_LONGEST = {"days": 36_500, "months": 1_200, "years": 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def parse_lifetime(config: Any) -> Lifetime:
     if unit == "never":
         return Lifetime("never")
     value = config.get("value") if isinstance(config, dict) else None
-    if unit not in _UNITS or type(value) is not int or not 1 <= value <= _LONGEST:
+    if unit not in _LONGEST or type(value) is not int or not 1 <= value <= _LONGEST[unit]:
         raise LifetimeInvalid(f"not a lifetime: {config!r}")
     return Lifetime(unit, value)
 

@@ -7,7 +7,7 @@ tests can run it as often as they like.
 
 from bisect import insort
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -163,7 +163,10 @@ def grant(
     insort(account.lots, lot, key=drawing_order)
     account.new_lots.append(lot)
     account.lifetime_earned += points
-    _record(account, PointsAction.EARN, points, cause, now)
+    # The log says what was granted until when, so that a lot that was tampered with shows.
+    ends = None if expires_at is None else expires_at.isoformat()
+    details = {**cause.details, "lot": str(lot_id), "expires_at": ends}
+    _record(account, PointsAction.EARN, points, replace(cause, details=details), now)
     return lot
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +18,7 @@ from services.tasks.rules import (
     task_from_row,
 )
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _TASKS = text(
     """
     SELECT tasks.*, user_tasks.progress, user_tasks.completed_at
@@ -58,13 +60,18 @@ async def member_tasks(
         **{kind.value: period_start(kind, now, zone) for kind in TaskFrequency},
     }
     rows = await session.execute(_TASKS, parameters)
-    tasks = [_from_row(row, user_id, now, zone) for row in rows]
+    read = [_from_row(row, user_id, now, zone) for row in rows]
+    tasks = [entry for entry in read if entry is not None]
     shown = include_completed or task_id is not None
     return [entry for entry in tasks if shown or entry.status is not TaskStatus.COMPLETED]
 
 
-def _from_row(row: Any, user_id: int, now: datetime, zone: ZoneInfo) -> MemberTask:
-    task = task_from_row(row)
+def _from_row(row: Any, user_id: int, now: datetime, zone: ZoneInfo) -> MemberTask | None:
+    try:
+        task = task_from_row(row)
+    except ValueError as error:  # one task that says nonsense must not hide the others
+        _log.error("task_unreadable", task_id=row.id, exc_info=error)
+        return None
     progress = Progress(
         user_id,
         task.id,

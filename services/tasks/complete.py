@@ -29,8 +29,8 @@ from services.tasks.rules import (
     Task,
     TaskNotCompletable,
     TaskRefusal,
+    available_again_at,
     member_task,
-    next_period,
     period_start,
     require_below_caps,
 )
@@ -136,7 +136,7 @@ def _require_completable(task: Task, progress: Progress, now: datetime, zone: Zo
         again = task.starts_at if reason is TaskRefusal.NOT_STARTED else None
         raise TaskNotCompletable(reason, again)
     if progress.completed_at is not None:
-        again = next_period(task.frequency, now, zone)
+        again = available_again_at(task, now, zone)
         raise TaskNotCompletable(TaskRefusal.ALREADY_COMPLETED, again)
     # A task that events drive cannot just be claimed: its progress has to be there.
     if task.rules.event is not None and progress.progress < task.rules.target:
@@ -151,9 +151,14 @@ def pay_task(
     lot_id: UUID,
     now: datetime,
     zone: ZoneInfo,
+    *,
+    created_by: str | None = None,
 ) -> Lot:
-    """Grant a task's reward and mark it completed. The caller has checked that it may be. Pure."""
-    cause = Cause(TASK_SOURCE, str(task.id), f"user:{account.user_id}")
+    """Grant a task's reward and mark it completed. The caller has checked that it may be. Pure.
+
+    `created_by` is whoever caused it, when it is not the member.
+    """
+    cause = Cause(TASK_SOURCE, str(task.id), created_by or f"user:{account.user_id}")
     expires_at = expiry_of(TASK_SOURCE, now, zone, task.rules.lifetime)
     lot = grant(account, lot_id, task.points_reward, cause, expires_at, now)
     progress.progress = max(progress.progress, task.rules.target)

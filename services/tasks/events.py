@@ -91,11 +91,17 @@ class EventSettlement:
     progress: dict[ProgressKey, Progress]
     earned: dict[int, Earned]
     result: RecordedEvents
+    recorded_by: str = "system"
     changed: dict[ProgressKey, Progress] = field(default_factory=dict[ProgressKey, Progress])
 
 
 async def record_events(
-    session: AsyncSession, events: Sequence[IncomingEvent], *, clock: Clock, zone: ZoneInfo
+    session: AsyncSession,
+    events: Sequence[IncomingEvent],
+    *,
+    clock: Clock,
+    zone: ZoneInfo,
+    recorded_by: str = "system",
 ) -> RecordedEvents:
     """Record up to 1,000 events and grant what they earn, in one transaction.
 
@@ -111,6 +117,7 @@ async def record_events(
     result.recorded, result.duplicates = len(new), result.duplicates + len(acceptable) - len(new)
     await load_lots(session, accounts, {}, now)
     settlement = await _read(session, new, accounts, now, zone, result)
+    settlement.recorded_by = recorded_by
     for event in sorted(new, key=lambda event: event.occurred_at):
         decide(settlement, event, new_id)
     writes = Writes()
@@ -223,7 +230,7 @@ def _pay_purchase(
 ) -> None:
     """One point per whole unit of currency."""
     points = int(event.amount or 0)
-    cause = Cause(PURCHASE, event.event_id, "system")
+    cause = Cause(PURCHASE, event.event_id, settlement.recorded_by)
     expires_at = expiry_of(PURCHASE, settlement.now, settlement.zone)
     grant(account, lot_id, points, cause, expires_at, settlement.now)
     settlement.result.points_earned += points
@@ -254,7 +261,7 @@ def _pay_if_allowed(
     progress: Progress,
     fresh_id: Callable[[], UUID],
 ) -> None:
-    """Grant an automatic task; over a cap it stays open for a later event, or for the member."""
+    """Grant an automatic task. Over a cap it stays open for as long as its period lasts."""
     now, zone = settlement.now, settlement.zone
     earned = settlement.earned[account.user_id]
     try:
@@ -262,6 +269,7 @@ def _pay_if_allowed(
         require_below_caps(earned, task.points_reward, now, zone)
     except (MemberSuspended, LimitReached):
         return
-    lot = pay_task(account, task, progress, earned, fresh_id(), now, zone)
+    who = settlement.recorded_by
+    lot = pay_task(account, task, progress, earned, fresh_id(), now, zone, created_by=who)
     settlement.result.tasks_completed += 1
     settlement.result.points_earned += lot.original_points

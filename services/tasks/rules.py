@@ -161,11 +161,17 @@ def parse_rules(config: Mapping[str, Any]) -> TaskRules:
     return TaskRules(
         event=event,
         target=target,
-        min_amount=None if minimum is None else Decimal(str(minimum)),
+        min_amount=None if minimum is None else _amount(minimum),
         claim=claim,
         verification=config.get("verification") is True,
         lifetime=parse_lifetime(config["expiry"]) if "expiry" in config else None,
     )
+
+
+def _amount(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"min_amount: a number, not {value!r}")  # noqa: TRY004
+    return Decimal(str(value))
 
 
 def period_start(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> date:
@@ -188,6 +194,13 @@ def next_period(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> 
     return day_start(period_start(frequency, instant, zone) + length, zone)
 
 
+def available_again_at(task: Task, now: datetime, zone: ZoneInfo) -> datetime | None:
+    """When a task completed at `now` can be completed again; None where it never can."""
+    again = next_period(task.frequency, now, zone)
+    is_over = again is None or (task.ends_at is not None and task.ends_at <= again)
+    return None if is_over or not task.is_active else again
+
+
 def require_below_caps(earned: Earned, reward: int, now: datetime, zone: ZoneInfo) -> None:
     """Raise TaskCapReached when `reward` more would be over what tasks may pay."""
     if earned.today + reward > MOST_POINTS_A_DAY:
@@ -203,7 +216,7 @@ def member_task(task: Task, progress: Progress | None, now: datetime, zone: Zone
     """The task as the member with that progress sees it at `now`."""
     current = progress.progress if progress else 0
     if progress is not None and progress.completed_at is not None:
-        again = next_period(task.frequency, now, zone)
+        again = available_again_at(task, now, zone)
         return MemberTask(task, TaskStatus.COMPLETED, max(current, task.rules.target), again)
     if not task.is_running(now):
         return MemberTask(task, TaskStatus.UNAVAILABLE, current, None)

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from schema.ids import encode_id
+from services.tasks.events import IncomingEvent, RecordedEvents, record_events
+from services.transaction import transaction
 from tests.concurrency.conftest import Town
 from tests.concurrency.operations import (
     CHECK_IN,
@@ -14,6 +16,7 @@ from tests.concurrency.operations import (
     all_at_once,
     only_field,
     outcomes,
+    some_at_once,
 )
 from tests.factories import add_item, add_task, execute, points_of
 
@@ -42,6 +45,23 @@ async def test_two_members_never_get_the_last_unit(town: Town) -> None:
     assert len({user_id for user_id, _ in await _exchanges(town, item_id)}) == 10
     balances = [await points_of(town.mall, user_id) for user_id in user_ids]
     assert sorted(balances) == [0] * 10 + [100] * 190
+
+
+async def test_every_unit_is_sold_once_while_many_keep_buying(town: Town) -> None:
+    """Many batches of both processes race for one item: no sale overwrites another's."""
+    names = [f"steady-{number}" for number in range(20)]
+    await add_members(town.mall, names, 10_000)
+    item_id = await add_item(town.mall, points=10, stock=350)
+    answers = await some_at_once(
+        (
+            town.members.exchange(names[number % 20], item_id, f"key-{number}", through=number)
+            for number in range(400)
+        ),
+        limit=16,
+    )
+    assert outcomes(answers) == {"OneClickExchangeSuccess": 350, "OUT_OF_STOCK": 50}
+    assert await _stock(town, item_id) == 0
+    assert len(await _exchanges(town, item_id)) == 350
 
 
 async def test_one_key_has_one_effect(town: Town) -> None:
@@ -173,18 +193,27 @@ async def test_events_sent_six_times_at_once_count_once(town: Town) -> None:
     assert [await points_of(town.mall, user_id) for user_id in user_ids] == [130] * 10
 
 
+async def _record(town: Town, user_id: int, event_ids: list[str]) -> RecordedEvents:
+    now = town.mall.clock()
+    events = [IncomingEvent(each, user_id, "share", None, now, {}) for each in event_ids]
+    async with transaction(town.mall.stores.write) as session:
+        return await record_events(session, events, clock=town.mall.clock, zone=town.mall.zone)
+
+
 async def test_event_ids_of_different_members_do_not_deadlock(town: Town) -> None:
-    """The same event ids for disjoint members, in opposite orders: each id is recorded once."""
+    """The same 500 ids for eight members, each in an order of its own: each is recorded once.
+
+    No member's lock keeps these calls apart, only the ids do. Not through HTTP, which would, and
+    several times, for a deadlock takes some luck.
+    """
     user_ids = await add_members(town.mall, [f"rival-{number}" for number in range(8)])
-    calls = [
-        [{**event, "eventId": f"shared-{number % 60}"} for number, event in enumerate(events)]
-        for events in (_events(town, user_ids[:4]), _events(town, user_ids[4:])[::-1])
-    ]
-    answers = await all_at_once(
-        town.members.ask("shop", RECORD, "service", events=calls[number % 2], through=number // 2)
-        for number in range(8)
-    )
-    assert sum(only_field(answer)["recorded"] for answer in answers) == 60
+    for attempt in range(8):
+        ids = [f"shared-{attempt}-{number}" for number in range(500)]
+        results = await all_at_once(
+            _record(town, user_id, random.sample(ids, len(ids))) for user_id in user_ids
+        )
+        assert sum(result.recorded for result in results) == 500
+        assert sum(result.duplicates for result in results) == 7 * 500
 
 
 async def test_members_who_arrive_at_once_are_created_once(town: Town) -> None:

@@ -23,7 +23,6 @@ _TYPES = st.sampled_from(
         (ExchangeItemType.VIRTUAL, {"note": "by mail"}),
         (ExchangeItemType.VIRTUAL, {"verification": True}),
         (ExchangeItemType.COUPON, {"generate": True, "prefix": "P-", "valid_days": 3}),
-        (ExchangeItemType.COUPON, {}),
         (ExchangeItemType.VIP, {"level": 1, "days": 10}),
         (ExchangeItemType.VIP, {"level": 1, "days": 3}),
         (ExchangeItemType.PHYSICAL, {}),

@@ -138,12 +138,12 @@ def _is_justified(settlement: Settlement, asked: ExchangeRequest, outcome: Outco
     if item is None or account is None:
         return isinstance(outcome, NotFound)
     taken = settlement.taken.get((asked.user_id, item.id), {})
-    limit, has_pool = item.per_user_limit, item.type == "coupon" and not item.config
+    limit = item.per_user_limit
     checks = {
         ItemUnavailable: not item.is_on_sale(NOW),
         VerificationRequired: "verification" in item.config and not asked.is_verified,
         InvalidInput: item.type == "physical" and asked.shipping is None,
-        OutOfStock: item.stock == 0 or has_pool,
+        OutOfStock: item.stock == 0,
         LimitReached: limit is not None and taken.get(limit.period, 0) >= limit.count,
         InsufficientPoints: item.points > spendable(account, NOW),
     }
@@ -173,7 +173,6 @@ def _make_plentiful(settlement: Settlement) -> None:
             is_active=True,
             available_from=None,
             available_until=None,
-            config=item.config or {"generate": True},
         )
     settlement.accounts = {user_id: Account(user_id) for user_id in USERS}
     for account in settlement.accounts.values():

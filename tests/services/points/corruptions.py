@@ -16,6 +16,7 @@ from services.exchange.place import exchange_request
 from services.identifiers import new_id
 from services.mall import Mall
 from services.points.expire import expire_batch
+from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
 from services.transaction import transaction
 from tests.clock import MovableClock
@@ -32,6 +33,11 @@ class Corruption:
     without: tuple[str, ...] = ()
 
 
+_PHANTOM = "00000000-0000-7000-8000-000000000001"
+_ADD_PHANTOM = (
+    "INSERT INTO points_records (id, user_id, points, original_points, source, status, expires_at,"
+    f" created_at) VALUES ('{_PHANTOM}', :dave, 999, 999, 'phantom', 'expired', now(), now())"
+)
 CORRUPTIONS = (
     Corruption(
         "balance is not the sum of the active lots",
@@ -160,12 +166,44 @@ CORRUPTIONS = (
         "user {bob} task {task}",
         "UPDATE user_tasks SET points_record_id = :spare_lot WHERE user_id = :bob",
     ),
+    Corruption(
+        "a lot and the audit row that granted it differ",
+        "lot {carols_lot} of user {carol}",
+        "UPDATE points_records SET expires_at = NULL WHERE id = :carols_lot",
+    ),
+    Corruption(
+        "a lot and the audit row that granted it differ",
+        f"lot {_PHANTOM} of user {{dave}}",
+        _ADD_PHANTOM,
+    ),
+    Corruption("expired lots are not those of the audit log", "user {dave}", _ADD_PHANTOM),
+    Corruption(
+        "a check-in has no lot of its user",
+        "user {dave} day 2026-11-22",
+        "UPDATE check_ins SET points = points + 100000 WHERE user_id = :dave",
+    ),
+    Corruption(
+        "an exchange lacks its reward",
+        "exchange {exchange}",
+        "UPDATE exchanges SET delivery_note = NULL WHERE id = :exchange",
+    ),
+    Corruption(
+        "a membership does not end where its exchanges say",
+        "user {dave} level 1",
+        "INSERT INTO user_vip VALUES (:dave, 1, now() + interval '9 years')",
+    ),
+    Corruption(
+        "daily counts do not tie to exchanges",
+        "item {item}",
+        "UPDATE item_daily_exchanges SET exchanges = exchanges + 1000 WHERE item_id = :item",
+    ),
 )
 
 
 async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
     """Three members who earned, let points expire, completed a task and spent; their names."""
-    alice, bob, carol = [await add_user(mall, name) for name in ("alice", "bob", "carol")]
+    members = ("alice", "bob", "carol", "dave")
+    alice, bob, carol, dave = [await add_user(mall, name) for name in members]
     lots = {}
     for name, owner, points in (("used_lot", alice, 60), ("bobs_lot", bob, 300)):
         ends = clock() + timedelta(days=30)
@@ -173,11 +211,12 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
     await give_points(mall, alice, 25, expires_at=clock() + timedelta(days=1))
     clock.advance(days=2)
     async with transaction(mall.stores.write) as session:
-        assert await expire_batch(session, clock()) is not None
+        assert await expire_batch(session, clock) is not None
     lots["spare_lot"] = (await give_points(mall, alice, 100, expires_at=None)).id
     lots["carols_lot"] = (await give_points(mall, carol, 150)).id
     task = await add_task(mall, points_reward=20)
     item = await add_item(mall, points=70, stock=5)
+    await mall.check_ins.submit(CheckInRequest(dave, False, new_id()))
     for user_id in (alice, bob):
         await mall.completions.submit(CompletionRequest(user_id, task, False, new_id()))
     made = {
@@ -191,6 +230,7 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
         "alice": alice,
         "bob": bob,
         "carol": carol,
+        "dave": dave,
         "task": task,
         "item": item,
         "exchange": made[alice].exchange_id,

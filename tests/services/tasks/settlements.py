@@ -87,8 +87,9 @@ def claims(draw: st.DrawFn) -> tuple[TaskSettlement, list[CompletionRequest]]:
                 progress[key] = Progress(*key, progress=draw(st.integers(0, 3)))
     earned = {}
     for user_id in USERS:
-        today = draw(st.sampled_from([0, 100, 999, 1_000]))
-        earned[user_id] = Earned(today, today + draw(st.sampled_from([0, 3_500, 4_000])))
+        today = draw(st.sampled_from([0, 0, 100, 999, 1_000]))
+        week = draw(st.sampled_from([0, 3_500, 4_400, 4_990]))
+        earned[user_id] = Earned(today, max(week, today))
     settlement = TaskSettlement(
         now=NOW,
         zone=ZONE,
