@@ -273,3 +273,17 @@ async def test_a_member_spends_to_the_last_point(
         "lifetimeRedeemed": 100,
         "lots": {"totalCount": 0},
     }
+
+
+async def test_a_coupon_past_its_end_shows_as_expired(
+    mall: Mall, client: Client, rich: int, clock: MovableClock
+) -> None:
+    """On the exchange, whether or not a job has noted it."""
+    assert rich
+    item_id = await add_item(mall, type="coupon", config={"generate": True, "valid_days": 7})
+    await exchange(client, "alice", item_id)
+    query = "{ exchanges { nodes { reward { ... on Coupon { status } } } } }"
+    for status in ("ACTIVE", "EXPIRED"):
+        shown = await client.data(query, as_="alice")
+        assert shown["exchanges"]["nodes"] == [{"reward": {"status": status}}]
+        clock.advance(days=7)

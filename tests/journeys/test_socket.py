@@ -63,3 +63,18 @@ async def test_a_socket_ends_with_its_token(client: Client) -> None:
             await socket.recv()
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 4401
+
+
+async def test_a_socket_never_answers_from_the_past(mall: Mall, client: Client) -> None:
+    """What one operation loaded is not the truth of the next on the same connection."""
+    user_id = await add_user(mall, "alice")
+    query = {"type": "subscribe", "payload": {"query": "{ balance { available } }"}}
+    seen: list[int] = []
+    async with _dial(client) as socket:
+        await _exchange(socket, _greeting(client.token("alice")))
+        for number in ("1", "2"):
+            answer = await _exchange(socket, {**query, "id": number})
+            seen.append(answer["payload"]["data"]["balance"]["available"])
+            assert json.loads(await socket.recv())["type"] == "complete"
+            await give_points(mall, user_id, 70)
+    assert seen == [0, 70]
