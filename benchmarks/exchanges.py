@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from random import Random
 from statistics import median
 
@@ -33,18 +34,13 @@ mutation Exchange($input: OneClickExchangeInput!) {
 """
 
 
-def _requests(tokens: list[str], items: int, random: Random) -> Iterator[bytes]:
+def _requests(tokens: Sequence[str], items: int, random: Random) -> Iterator[bytes]:
     item_ids = [encode_id("ExchangeItem", item) for item in range(1, items + 1)]
-    while True:
-        user = random.randrange(len(tokens))
-        variables = {
-            "input": {
-                "itemId": random.choice(item_ids),
-                "idempotencyKey": uuid.uuid4().hex,
-            }
-        }
-        body = orjson.dumps({"query": _MUTATION, "variables": variables})
-        yield post("/graphql", body, tokens[user])
+    run = uuid.uuid4().hex
+    for number in count():
+        asked = {"itemId": random.choice(item_ids), "idempotencyKey": f"{run}-{number}"}
+        body = orjson.dumps({"query": _MUTATION, "variables": {"input": asked}})
+        yield post("/graphql", body, random.choice(tokens))
 
 
 def _is_settled(body: bytes) -> bool:
@@ -65,7 +61,7 @@ def sign_everyone_in(bench: Bench) -> None:
     """
     body = orjson.dumps({"query": "{ __typename }"})
     for port in bench.ports:
-        requests = (post("/graphql", body, token) for token in bench.tokens(bench.users))
+        requests = (post("/graphql", body, token) for token in bench.tokens)
         asyncio.run(_sign_in(port, requests))
 
 
@@ -84,7 +80,7 @@ async def _sign_in(port: int, requests: Iterator[bytes]) -> None:
 def run_exchanges(bench: Bench, name: str, *, items: int, rounds: int, duration_s: int) -> Ratio:
     """Interleave rounds of both; raises when any answer is not a settled exchange."""
     random = Random(7)
-    requests = _requests(bench.tokens(bench.users), items, random)
+    requests = _requests(bench.tokens, items, random)
     ours: list[float] = []
     baseline: list[float] = []
     for _ in range(rounds):

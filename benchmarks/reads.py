@@ -34,7 +34,7 @@ def _is_answer(body: bytes) -> bool:
 
 def run_reads(bench: Bench, field: str, *, rounds: int, duration_s: int) -> Ratio:
     """One web process against one bare process, in turn; every answer is checked."""
-    random, tokens = Random(11), bench.tokens(_READERS)
+    random, tokens = Random(11), bench.tokens[:_READERS]
     body = orjson.dumps({"query": _QUERIES[field]})
 
     def ours() -> bytes:

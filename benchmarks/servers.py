@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,11 +36,8 @@ class Bench:
     users: int
     ports: tuple[int, ...]
     bare_port: int
-
-    def tokens(self, users: int) -> list[str]:
-        """A token for each of the first `users` users, in order."""
-        names = (f"bench-{user}" for user in range(1, users + 1))
-        return [issue_token(SECRET, name, [Role.MEMBER]) for name in names]
+    tokens: Sequence[str] = field(repr=False)
+    """A token for each user, in order: the same one in every request, as an app has it."""
 
     def pgbench(self, script: str, *, clients: int, duration_s: int, **variables: int) -> float:
         """Transactions per second of a script in benchmarks/pgbench; raises when one failed."""
@@ -83,7 +80,12 @@ def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Gene
         bare_port = _free_port()
         bare = [sys.executable, "-m", "benchmarks.bare", str(bare_port)]
         stack.enter_context(_process(bare, bare_port, environment))
-        yield Bench(urls.database_url, users, ports, bare_port)
+        yield Bench(urls.database_url, users, ports, bare_port, _tokens(users))
+
+
+def _tokens(users: int) -> list[str]:
+    names = (f"bench-{user}" for user in range(1, users + 1))
+    return [issue_token(SECRET, name, [Role.MEMBER]) for name in names]
 
 
 async def _prepare(database_url: str, users: int, items: int) -> None:

@@ -61,7 +61,7 @@ def count_statements(bench: Bench) -> dict[str, int]:
     access = AccessSettings(jwt_secret=SecretStr(SECRET))
     app = create_app(replace(settings, stores=stores, access=access))
     with TestClient(app) as client:
-        client.headers["Authorization"] = f"Bearer {bench.tokens(1)[0]}"
+        client.headers["Authorization"] = f"Bearer {bench.tokens[0]}"
         client.post("/graphql", json={"query": "{ me { id } }"}).raise_for_status()
         counter = _Counter(app.state.mall.stores.engine)
         return {name: _count(client, counter, query) for name, query in _OPERATIONS.items()}

@@ -20,6 +20,10 @@ _KNOWN_FOR = timedelta(minutes=5)
 _MOST_KNOWN = 100_000
 
 
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
 class Requests:
     """Makes the contexts of requests; remembers for a while which user a subject is."""
 
@@ -35,11 +39,14 @@ class Requests:
         Raises Unauthenticated for a token that is not valid: even a field that needs none is not
         served to a client that believes to be signed in and is not.
         """
-        headers = connection.headers
-        viewer = await self._viewer(headers.get("authorization"))
-        locale = viewer.locale if viewer else negotiate_locale(headers.get("accept-language"))
-        address = connection.client.host if connection.client else None
-        return Context(self._mall, viewer, locale, address)
+        scope = connection.scope
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        viewer = await self._viewer(_text(headers.get(b"authorization")))
+        locale = (
+            viewer.locale if viewer else negotiate_locale(_text(headers.get(b"accept-language")))
+        )
+        client = scope.get("client")
+        return Context(self._mall, viewer, locale, client and client[0])
 
     async def on_connect(self, context: Context, payload: dict[str, Any]) -> float | None:
         """Sign a WebSocket in by its `connection_init`; returns when its token expires.

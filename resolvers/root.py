@@ -16,6 +16,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from resolvers.catalogue import CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
+from resolvers.inputs import prepare_inputs
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersQuery
@@ -46,12 +47,14 @@ class _RememberedNames(NameConverter):
 
 def build_schema() -> strawberry.Schema:
     """The schema as it is served."""
+    names = _RememberedNames()
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         types=[Coupon],
-        config=StrawberryConfig(scalar_map=SCALARS, name_converter=_RememberedNames()),
+        config=StrawberryConfig(scalar_map=SCALARS, name_converter=names),
     )
+    prepare_inputs(graphql_schema(schema), names)
     _drop_null_defaults(graphql_schema(schema))
     return schema
 

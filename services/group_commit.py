@@ -24,10 +24,11 @@ Settle = Callable[[AsyncSession, Sequence[RequestT]], Awaitable[Sequence[Outcome
 
 _log = structlog.get_logger(__name__)
 
-# Before a batch begins, let the event loop take in what has arrived already. No timer: an idle mall
-# passes at once. Under load two processes with 32 clients each settled 29 requests a batch instead
-# of 17, for a quarter less of CPU in the web process and a third less in PostgreSQL.
-_PASSES_TO_GATHER = 3
+# Before a batch begins, let the event loop take in what is arriving, until so many of its passes
+# brought nothing. No timer: an idle mall is through with them in some 30 microseconds. Under load
+# two processes with 32 clients each settle 31 requests a batch, against 17 without a pass and 27
+# with three passes whatever they bring; 6 to 40 quiet passes made no difference.
+_QUIET_PASSES = 10
 
 
 @dataclass(slots=True)
@@ -55,7 +56,8 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
         """
         if len(self._queue) >= self.longest_queue:
             raise ServiceUnavailable("too many requests are waiting to be settled")
-        waiting = _Waiting[RequestT, OutcomeT](request, asyncio.get_running_loop().create_future())
+        outcome: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(request, outcome)
         self._queue.append(waiting)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
@@ -64,13 +66,19 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
     async def _run(self) -> None:
         try:
             while self._queue:
-                for _ in range(_PASSES_TO_GATHER):
-                    await asyncio.sleep(0)
+                await self._gather()
                 batch = self._queue[: self.largest_batch]
                 del self._queue[: self.largest_batch]
                 await self._settle_batch(batch)
         finally:
             self._runner = None
+
+    async def _gather(self) -> None:
+        passes_without_news = 0
+        while passes_without_news < _QUIET_PASSES and len(self._queue) < self.largest_batch:
+            waiting = len(self._queue)
+            await asyncio.sleep(0)
+            passes_without_news = 0 if len(self._queue) > waiting else passes_without_news + 1
 
     async def _settle_batch(self, batch: list[_Waiting[RequestT, OutcomeT]]) -> None:
         try:

@@ -15,7 +15,7 @@ from services.catalogue.items import Item
 from services.errors import Refusal, VerificationRequired
 from services.exchange.decide import ExchangeRequest, Placed, Settlement
 from services.exchange.decide import decide as decide_exchange
-from services.exchange.rewards import Shipping
+from services.exchange.rewards import FreshCode, Shipping
 from services.points.expiry import expiry_of
 from services.points.ledger import Account, Cause, expire_due, grant
 from services.tasks.check_in import CheckedIn, CheckInRequest, LastCheckIn
@@ -156,8 +156,6 @@ def _exchange(
         shipping=_SHIPPING,
         is_verified=True,
         exchange_id=world.fresh_id(moment),
-        coupon_id=world.fresh_id(moment),
-        coupon_code=f"{world.random.getrandbits(80):020X}",
     )
     settlement = Settlement(
         now=moment,
@@ -169,8 +167,14 @@ def _exchange(
         settled={},
         memberships=world.history.memberships,
         captcha=lambda: VerificationRequired("none", None),
+        codes={item.id: iter([_code(world, item, moment)])},
     )
     return decide_exchange(settlement, [request])[0]
+
+
+def _code(world: _World, item: Item, moment: datetime) -> FreshCode:
+    prefix = item.config.get("prefix", "")
+    return FreshCode(world.fresh_id(moment), f"{prefix}{world.random.getrandbits(80):020X}")
 
 
 def _let_points_expire(world: _World, account: Account) -> None:

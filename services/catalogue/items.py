@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItem, ExchangeItemType, LimitPeriod
@@ -84,6 +84,15 @@ ITEM_COLUMNS = (
 )
 
 
+# As text: built from ITEM_COLUMNS it would be compiled to a key of the statement cache every time.
+_LOCK = text(
+    f"""
+    SELECT {", ".join(column.name for column in ITEM_COLUMNS)} FROM exchange_items
+    WHERE id = ANY(CAST(:item_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
+    """
+)
+
+
 def item_from_row(row: Any) -> Item:
     """Read a row of ITEM_COLUMNS (more columns may follow)."""
     count, period = row.per_user_limit_count, row.per_user_limit_period
@@ -113,10 +122,5 @@ async def items_by_id(session: AsyncSession, item_ids: Iterable[int]) -> dict[in
 
 async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
     """Lock items in id order, after the users, and read them as they now are."""
-    statement = (
-        select(*ITEM_COLUMNS)
-        .where(among(_ITEMS.id, item_ids))
-        .order_by(_ITEMS.id)
-        .with_for_update(key_share=True)
-    )
-    return {row.id: item_from_row(row) for row in await session.execute(statement)}
+    rows = await session.execute(_LOCK, {"item_ids": sorted(set(item_ids))})
+    return {row.id: item_from_row(row) for row in rows}

@@ -1,11 +1,12 @@
 """Who gets what, and who is refused: the pure middle of settling exchanges.
 
 Rules: `domain.md`, Exchange. Everything read under lock goes in; what has to be written comes out
-on the same `Settlement`. No I/O and no chance: fresh ids and coupon codes arrive with the request.
+on the same `Settlement`. No I/O and no chance: fresh ids arrive with the request, coupon codes
+with the settlement.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,14 +17,15 @@ from models.catalogue import ExchangeItemType, LimitPeriod
 from models.exchange import ExchangeStatus
 from services.catalogue.items import Item, ItemUnavailable, OutOfStock
 from services.errors import NotFound, Refusal, VerificationRequired
-from services.exchange.limits import TakenBy, require_within_limit
+from services.exchange.limits import LIMIT_PERIODS, TakenBy, require_within_limit
 from services.exchange.rewards import (
+    FreshCode,
     ManualDelivery,
     Reward,
     Shipment,
     Shipping,
+    coupon_of,
     extended_membership,
-    generated_coupon,
     shipment_to,
 )
 from services.idempotency import KeyOf, Settled, fingerprint, replay
@@ -34,7 +36,7 @@ EXCHANGE_SOURCE = "exchange"
 
 @dataclass(frozen=True, slots=True)
 class ExchangeRequest:
-    """One member asking for one item. Ids and code are fresh; used only if it is granted."""
+    """One member asking for one item. The id is fresh; used only if it is granted."""
 
     user_id: int
     item_id: int
@@ -42,8 +44,6 @@ class ExchangeRequest:
     shipping: Shipping | None
     is_verified: bool
     exchange_id: UUID
-    coupon_id: UUID
-    coupon_code: str
 
     def fingerprint(self) -> bytes:
         """A digest of what was asked. A captcha token is no part of it: a retry has another."""
@@ -95,10 +95,16 @@ class Settlement:
     settled: dict[KeyOf, Settled]
     memberships: dict[tuple[int, int], datetime]
     captcha: Callable[[], VerificationRequired]
+    codes: Mapping[int, Iterator[FreshCode]]
+    """By item: coupon codes that nobody holds, one for each request that may be granted."""
     placed: list[Placed] = field(default_factory=list)
     newly_settled: dict[KeyOf, Settled] = field(default_factory=dict)
     changed_memberships: dict[tuple[int, int], datetime] = field(default_factory=dict)
     sold: Counter[int] = field(default_factory=Counter[int])
+
+    def left(self, item: Item) -> int:
+        """The item's stock without what was sold here."""
+        return item.stock - self.sold[item.id]
 
 
 def decide(settlement: Settlement, requests: Sequence[ExchangeRequest]) -> list[Placed | Refusal]:
@@ -147,8 +153,8 @@ def _require_item(settlement: Settlement, account: Account, request: ExchangeReq
 
 
 def _require_left(settlement: Settlement, request: ExchangeRequest, item: Item) -> None:
-    if item.stock < 1:
-        raise OutOfStock(item)
+    if settlement.left(item) < 1:
+        raise OutOfStock(replace(item, stock=0))
     taken = settlement.taken.get((request.user_id, item.id), {})
     require_within_limit(item.per_user_limit, taken, settlement.now, settlement.zone)
 
@@ -190,9 +196,8 @@ def _grant(
 def _reward(settlement: Settlement, request: ExchangeRequest, item: Item) -> Reward:
     now = settlement.now
     if item.type is ExchangeItemType.COUPON:
-        return generated_coupon(
-            item, request.coupon_id, request.user_id, request.exchange_id, request.coupon_code, now
-        )
+        code = next(settlement.codes[item.id])
+        return coupon_of(item, code, request.user_id, request.exchange_id, now)
     if item.type is ExchangeItemType.VIP:
         key = (request.user_id, item.config["level"])
         membership = extended_membership(item, settlement.memberships.get(key), now)
@@ -204,10 +209,9 @@ def _reward(settlement: Settlement, request: ExchangeRequest, item: Item) -> Rew
 
 def _keep(settlement: Settlement, request: ExchangeRequest, item: Item, placed: Placed) -> None:
     """Let the next request of the batch see what this one took."""
-    settlement.items[item.id] = replace(item, stock=item.stock - 1)
     settlement.sold[item.id] += 1
     taken = settlement.taken.setdefault((request.user_id, item.id), {})
-    for period in LimitPeriod:
+    for period in LIMIT_PERIODS:
         taken[period] = taken.get(period, 0) + 1
     answer = {
         "exchange_id": str(placed.exchange_id),

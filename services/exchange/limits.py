@@ -13,6 +13,8 @@ from services.calendar import day_start, local_day, month_start, next_month_star
 from services.catalogue.items import PerUserLimit
 from services.errors import LimitReached
 
+LIMIT_PERIODS = tuple(LimitPeriod)
+
 TakenBy = tuple[int, int]
 """(user id, item id)."""
 
@@ -70,7 +72,7 @@ async def count_taken(
     }
     rows = await session.execute(_COUNT, parameters)
     return {
-        (row.user_id, row.item_id): {period: getattr(row, period) for period in LimitPeriod}
+        (row.user_id, row.item_id): {period: getattr(row, period) for period in LIMIT_PERIODS}
         for row in rows
     }
 

@@ -1,7 +1,7 @@
 """One-click exchange: read locked, decide, write in bulk (`domain.md`, Exchange)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
@@ -28,11 +28,12 @@ from services.exchange.decide import (
 from services.exchange.read_requests import read_requests
 from services.exchange.rewards import (
     Coupon,
+    FreshCode,
     ManualDelivery,
     Shipment,
     Shipping,
     VipMembership,
-    new_coupon_code,
+    generated_codes,
 )
 from services.idempotency import require_key, store_settled
 from services.identifiers import new_id
@@ -74,7 +75,7 @@ _COUNT_DAILY = (
 def exchange_request(
     user_id: int, item_id: int, key: str, shipping: Shipping | None, *, is_verified: bool
 ) -> ExchangeRequest:
-    """A request with everything that must not be decided: fresh ids and chance.
+    """A request with a fresh id for its exchange.
 
     Raises InvalidInput for a key that is no good.
     """
@@ -86,8 +87,6 @@ def exchange_request(
         shipping=shipping,
         is_verified=is_verified,
         exchange_id=new_id(),
-        coupon_id=new_id(),
-        coupon_code=new_coupon_code(),
     )
 
 
@@ -115,7 +114,7 @@ async def place_exchanges(
         await load_lots(session, accounts, _needed(requests, prices), now)
     memberships = await _memberships(session, accounts, items)
     settlement = Settlement(
-        now, zone, accounts, items, known.taken, known.settled, memberships, captcha
+        now, zone, accounts, items, known.taken, known.settled, memberships, captcha, _codes(items)
     )
     outcomes = decide(settlement, requests)
     await _save(session, settlement)
@@ -136,6 +135,14 @@ async def _memberships(
         return {}
     rows = await session.execute(_MEMBERSHIPS, {"users": list(accounts)})
     return {(row.user_id, row.level): row.expires_at for row in rows}
+
+
+def _codes(items: Mapping[int, Item]) -> dict[int, Iterator[FreshCode]]:
+    return {
+        item.id: generated_codes(item)
+        for item in items.values()
+        if item.type is ExchangeItemType.COUPON
+    }
 
 
 async def _save(session: AsyncSession, settlement: Settlement) -> None:
@@ -196,7 +203,7 @@ def _exchange_row(placed: Placed) -> tuple[Any, ...]:
 
 def _save_items(writes: Writes, settlement: Settlement) -> None:
     sold = sorted(settlement.sold)
-    stocks = [(item_id, settlement.items[item_id].stock) for item_id in sold]
+    stocks = [(item_id, settlement.left(settlement.items[item_id])) for item_id in sold]
     day = local_day(settlement.now, settlement.zone)
     counts = [(day, item_id, settlement.sold[item_id]) for item_id in sold]
     writes.update(ExchangeItem, ("id", "stock"), stocks)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import LimitPeriod
 from services.exchange.decide import ExchangeRequest
-from services.exchange.limits import TakenBy, period_starts
+from services.exchange.limits import LIMIT_PERIODS, TakenBy, period_starts
 from services.idempotency import KeyOf, Settled
 
 # Subqueries per request, not joins: whatever the planner believes of table sizes, each is one
@@ -31,14 +31,14 @@ _READ = text(
         LIMIT 1
     ) settled ON true
     CROSS JOIN LATERAL (
-        SELECT count(*) AS lifetime,
-               count(*) FILTER (WHERE created_at >= :month) AS month,
-               count(*) FILTER (WHERE created_at >= :week) AS week,
-               count(*) FILTER (WHERE created_at >= :day) AS day
+        SELECT count(*) FILTER (WHERE created_at >= :day),
+               count(*) FILTER (WHERE created_at >= :week),
+               count(*) FILTER (WHERE created_at >= :month),
+               count(*)
         FROM exchanges
         WHERE exchanges.user_id = asked.user_id AND exchanges.item_id = asked.item_id
           AND status <> 'cancelled'
-    ) taken
+    ) taken -- in the order of LIMIT_PERIODS
     """
 )
 
@@ -75,6 +75,5 @@ async def read_requests(
             known.settled[row.user_id, row.key] = Settled(row.fingerprint, row.answer)
         elif row.price is not None:
             known.prices[row.item_id] = row.price
-            counts = {period: getattr(row, period.value) for period in LimitPeriod}
-            known.taken[row.user_id, row.item_id] = counts
+            known.taken[row.user_id, row.item_id] = dict(zip(LIMIT_PERIODS, row[-4:], strict=True))
     return known

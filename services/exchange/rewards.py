@@ -2,6 +2,7 @@
 
 import secrets
 from base64 import b32encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -11,6 +12,7 @@ from models.catalogue import ExchangeItemType
 from models.exchange import CouponStatus
 from services.catalogue.items import Item
 from services.errors import InvalidInput
+from services.identifiers import new_id
 
 DEFAULT_COUPON_DAYS = 30
 COUPON_CODE_LENGTH = 16
@@ -42,6 +44,14 @@ class Coupon:
     status: CouponStatus
     expires_at: datetime
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FreshCode:
+    """A coupon code that nobody holds yet, and the id its coupon will have."""
+
+    coupon_id: UUID
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +100,23 @@ def new_coupon_code() -> str:
     return b32encode(secrets.token_bytes(_COUPON_BYTES)).translate(_READABLE).decode()
 
 
-def generated_coupon(
-    item: Item, coupon_id: UUID, user_id: int, exchange_id: UUID, code: str, now: datetime
-) -> Coupon:
-    """A coupon of an item that makes its codes up; `code` is the random part."""
-    days = item.config.get("valid_days", DEFAULT_COUPON_DAYS)
+def generated_codes(item: Item) -> Iterator[FreshCode]:
+    """As many codes as are asked for, of an item that makes its codes up."""
     prefix = item.config.get("prefix", "")
+    while True:
+        yield FreshCode(new_id(), f"{prefix}{new_coupon_code()}")
+
+
+def coupon_of(
+    item: Item, fresh: FreshCode, user_id: int, exchange_id: UUID, now: datetime
+) -> Coupon:
+    """The coupon that a member gets of an item."""
+    days = item.config.get("valid_days", DEFAULT_COUPON_DAYS)
     return Coupon(
-        id=coupon_id,
+        id=fresh.coupon_id,
         user_id=user_id,
         exchange_id=exchange_id,
-        code=f"{prefix}{code}",
+        code=fresh.code,
         status=CouponStatus.ACTIVE,
         expires_at=now + timedelta(days=days),
         created_at=now,

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -53,21 +52,18 @@ _LOCK_USERS = text(
 # ones that together pay what is needed, leave the database.
 _READ_LOTS = text(
     """
-    SELECT id, user_id, points, original_points, source, source_reference, status, expires_at,
-           created_at, available_at
-    FROM (
-        SELECT lot.*, needs.needed,
-               coalesce(sum(lot.points)
-                   FILTER (WHERE lot.expires_at IS NULL OR lot.expires_at > :now)
-                   OVER (PARTITION BY lot.user_id ORDER BY lot.expires_at, lot.created_at, lot.id
-                         ROWS UNBOUNDED PRECEDING), 0) AS spendable_so_far
-        FROM points_records lot
-        JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:needed AS bigint[]))
-            AS needs(user_id, needed) USING (user_id)
-        WHERE lot.status = 'active'
-    ) ordered
-    WHERE expires_at <= :now OR spendable_so_far - points < needed
-    ORDER BY user_id, expires_at, created_at, id
+    SELECT lot.id, lot.user_id, lot.points, original_points, source, source_reference, status,
+           expires_at, created_at, available_at
+    FROM unnest(CAST(:user_ids AS bigint[]), CAST(:needed AS bigint[])) AS needs(user_id, needed)
+    CROSS JOIN LATERAL (
+        SELECT *, coalesce(sum(points) FILTER (WHERE expires_at IS NULL OR expires_at > :now)
+                               OVER (ORDER BY expires_at, created_at, id
+                                     ROWS UNBOUNDED PRECEDING), 0) AS spendable_so_far
+        FROM points_records
+        WHERE user_id = needs.user_id AND status = 'active'
+        ORDER BY expires_at, created_at, id
+    ) lot
+    WHERE expires_at <= :now OR spendable_so_far - lot.points < needed
     """
 )
 
@@ -78,7 +74,7 @@ async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[
     Ids that name no user are missing from the answer.
     """
     rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
-    return {row["user_id"]: Account(**row) for row in rows.mappings()}
+    return {row[0]: Account(*row) for row in rows}
 
 
 async def load_lots(
@@ -92,8 +88,9 @@ async def load_lots(
     rows = await session.execute(_READ_LOTS, {"user_ids": user_ids, "needed": amounts, "now": now})
     for account in accounts.values():
         account.lots = []
-    for row in rows.mappings():
-        lot = Lot(**dict[str, Any](row, status=PointsRecordStatus(row["status"])))
+    for row in rows:
+        lot = Lot(*row)
+        lot.status = PointsRecordStatus(lot.status)
         accounts[lot.user_id].lots.append(lot)
 
 

@@ -1,5 +1,7 @@
 """Batches of exchange requests, and what they could be decided on, for property tests."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,7 @@ from models.catalogue import ExchangeItemType, LimitPeriod
 from services.catalogue.items import Item, PerUserLimit
 from services.errors import VerificationRequired
 from services.exchange.decide import ExchangeRequest, Settlement
-from services.exchange.rewards import Shipping
+from services.exchange.rewards import FreshCode, Shipping
 from tests.services.points.accounts import NOW, accounts
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -66,6 +68,19 @@ def _hours(hours: int | None) -> datetime | None:
     return None if hours is None else NOW + timedelta(hours=hours)
 
 
+@dataclass
+class Codes(Iterator[FreshCode]):
+    """Codes that tell of which item and the how-manieth they are; can be copied."""
+
+    item_id: int
+    given: int = 0
+
+    def __next__(self) -> FreshCode:
+        self.given += 1
+        coupon_id = UUID(int=self.item_id * 1_000 + self.given)
+        return FreshCode(coupon_id, f"CODE{self.item_id}-{self.given}")
+
+
 @st.composite
 def settlements(draw: st.DrawFn) -> Settlement:
     """Three members and three items, some of them taken before."""
@@ -86,19 +101,18 @@ def settlements(draw: st.DrawFn) -> Settlement:
         settled={},
         memberships={} if running is None else {(1, 1): running},
         captcha=captcha,
+        codes={item_id: Codes(item_id) for item_id in known},
     )
 
 
 def request(number: int, user_id: int, item_id: int, key: str, **more: Any) -> ExchangeRequest:
-    """Request number `number` of a batch: its ids and its code tell which it is."""
+    """Request number `number` of a batch: its id tells which it is."""
     options = {"shipping": HOME, "is_verified": True, **more}
     return ExchangeRequest(
         user_id=user_id,
         item_id=item_id,
         key=key,
         exchange_id=UUID(int=number),
-        coupon_id=UUID(int=1_000 + number),
-        coupon_code=f"CODE{number}",
         **options,
     )
 
