@@ -1,24 +1,28 @@
 """Tables: columns, constraints and indexes. Nothing here decides anything."""
 
 from models.base import Base
-from models.catalogue import ExchangeItem, ItemDailyExchanges
-from models.exchange import Exchange, Shipment, UserCoupon, UserVip
+from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
+from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
+from models.operators import OperatorAction
 from models.outbox import OutboxMessage
-from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsRecord
+from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
 
 __all__ = [
     "Base",
     "CheckIn",
+    "CouponCode",
     "Event",
     "Exchange",
     "ExchangeItem",
     "IdempotencyKey",
     "ItemDailyExchanges",
     "LotDraw",
+    "OperatorAction",
     "OutboxMessage",
     "PointsAuditLog",
+    "PointsGrant",
     "PointsRecord",
     "Shipment",
     "Task",
@@ -26,4 +30,5 @@ __all__ = [
     "UserCoupon",
     "UserTask",
     "UserVip",
+    "Wish",
 ]

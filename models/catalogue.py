@@ -32,7 +32,8 @@ class ExchangeItem(Base):
     """An item of the catalogue.
 
     `total_stock` is all that was ever put in; `stock` is what is left of it. Their difference is
-    the number of exchanges that were not cancelled, which `ledger verify` checks.
+    the number of exchanges that were not cancelled, which `ledger verify` checks. Of an item with a
+    pool of codes, `stock` is the number of unused codes, and the difference that of issued ones.
     """
 
     __tablename__ = "exchange_items"
@@ -47,11 +48,6 @@ class ExchangeItem(Base):
             name="per_user_limit_whole",
         ),
         CheckConstraint("available_from < available_until", name="available_from_before_until"),
-        # A coupon that is not generated takes a code of an imported pool; there are none yet.
-        CheckConstraint(
-            "type <> 'coupon' OR stock = 0 OR (config ->> 'generate') IS NOT DISTINCT FROM 'true'",
-            name="coupon_stock_is_generated",
-        ),
         CheckConstraint(
             "type <> 'vip' OR coalesce(config @? '$.level ? (@ >= 1 && @ <= 100)'"
             " AND config @? '$.days ? (@ >= 1 && @ <= 36500)', false)",
@@ -82,6 +78,17 @@ class ExchangeItem(Base):
     config: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Wish(Base):
+    """An item that a user wishes for."""
+
+    __tablename__ = "wishes"
+    __table_args__ = (Index("ix_wishes_item_id", "item_id"),)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("exchange_items.id"), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ItemDailyExchanges(Base):

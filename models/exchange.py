@@ -11,11 +11,12 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
+    func,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, one_of
+from models.base import Base, BigId, one_of
 
 
 class ExchangeStatus(StrEnum):
@@ -25,6 +26,14 @@ class ExchangeStatus(StrEnum):
     SHIPPED = "shipped"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
+
+
+class CodeStatus(StrEnum):
+    """Where an imported coupon code stands."""
+
+    UNUSED = "unused"
+    ISSUED = "issued"
+    EXPIRED = "expired"
 
 
 class CouponStatus(StrEnum):
@@ -43,6 +52,17 @@ class Exchange(Base):
     __table_args__ = (
         one_of("status", ExchangeStatus),
         CheckConstraint("points > 0", name="points_positive"),
+        CheckConstraint(
+            "(status = 'cancelled') = (cancelled_at IS NOT NULL)"
+            " AND (status = 'cancelled') = (refunded_points IS NOT NULL)"
+            " AND (status = 'cancelled') = (lapsed_points IS NOT NULL)",
+            name="cancelled_says_what_came_back",
+        ),
+        CheckConstraint(
+            "refunded_points + lapsed_points = points AND refunded_points >= 0"
+            " AND lapsed_points >= 0",
+            name="refund_is_the_price",
+        ),
         ForeignKeyConstraint(
             ["user_id", "audit_sequence"],
             ["points_audit_log.user_id", "points_audit_log.sequence"],
@@ -71,6 +91,11 @@ class Exchange(Base):
     delivery_note: Mapped[str | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    cancelled_at: Mapped[datetime | None]
+    cancel_reason: Mapped[str | None]
+    # What came back, and what did not because its lot had ended; together the price.
+    refunded_points: Mapped[int | None]
+    lapsed_points: Mapped[int | None]
 
 
 class Shipment(Base):
@@ -102,6 +127,36 @@ class UserCoupon(Base):
     status: Mapped[str]
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
+
+
+class CouponCode(Base):
+    """A code of an item's imported pool. Issued to one exchange at most, and never again."""
+
+    __tablename__ = "coupon_codes"
+    __table_args__ = (
+        one_of("status", CodeStatus),
+        CheckConstraint(
+            "(status = 'issued') = (exchange_id IS NOT NULL)", name="issued_to_an_exchange"
+        ),
+        CheckConstraint("char_length(code) BETWEEN 1 AND 200", name="code_length"),
+        # What is taken next; the unused ones are the item's stock.
+        Index(
+            "ix_coupon_codes_unused", "item_id", "id", postgresql_where=text("status = 'unused'")
+        ),
+        Index(
+            "ix_coupon_codes_due",
+            "expires_at",
+            postgresql_where=text("status = 'unused' AND expires_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[BigId]
+    item_id: Mapped[int] = mapped_column(ForeignKey("exchange_items.id"))
+    code: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str] = mapped_column(server_default=text("'unused'"))
+    expires_at: Mapped[datetime | None]
+    exchange_id: Mapped[UUID | None] = mapped_column(ForeignKey("exchanges.id"), unique=True)
+    imported_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class UserVip(Base):

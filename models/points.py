@@ -45,8 +45,9 @@ class PointsAction(StrEnum):
 class PointsRecord(Base):
     """A lot: one grant of points with its own expiry.
 
-    `points` is what is left. An expired lot keeps what it had left at that moment, so that for
-    every lot: original = points + what was drawn from it.
+    `points` is what is left; `withheld_points` was taken back before the lot became active, so it
+    never reached the balance. An expired lot keeps what it had left at that moment, so that for
+    every lot: original = points + withheld + what was drawn from it.
     """
 
     __tablename__ = "points_records"
@@ -56,6 +57,12 @@ class PointsRecord(Base):
         CheckConstraint("points BETWEEN 0 AND original_points", name="points_in_range"),
         CheckConstraint("status <> 'used' OR points = 0", name="used_is_empty"),
         CheckConstraint("status <> 'active' OR points > 0", name="active_has_points"),
+        CheckConstraint("status <> 'reversed' OR points = 0", name="reversed_is_empty"),
+        CheckConstraint("status <> 'pending' OR available_at IS NOT NULL", name="pending_until"),
+        CheckConstraint(
+            "points + withheld_points BETWEEN 0 AND original_points AND withheld_points >= 0",
+            name="withheld_points_in_range",
+        ),
         # The order in which lots are drawn (domain.md, Points), ready to be walked; pending lots
         # too, so that one index serves movements and balances.
         Index(
@@ -72,6 +79,12 @@ class PointsRecord(Base):
             postgresql_where=text("status = 'active' AND expires_at IS NOT NULL"),
         ),
         Index("ix_points_records_source_reference", "source", "source_reference"),
+        # Held back until `available_at`.
+        Index(
+            "ix_points_records_held_back",
+            "available_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -83,7 +96,26 @@ class PointsRecord(Base):
     status: Mapped[str]
     expires_at: Mapped[datetime | None]
     available_at: Mapped[datetime | None]
+    withheld_points: Mapped[int] = mapped_column(server_default=text("0"))
+    # When its end was moved, for which the lot itself paid: once in its life.
+    extended_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+
+class PointsGrant(Base):
+    """A grant that another system may take back: its reference names one lot."""
+
+    __tablename__ = "points_grants"
+    __table_args__ = (
+        CheckConstraint("reversed_points BETWEEN 0 AND points", name="reversed_points_in_range"),
+    )
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    reference: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    points_record_id: Mapped[UUID] = mapped_column(ForeignKey("points_records.id"), unique=True)
+    points: Mapped[int]
+    reversed_points: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class PointsAuditLog(Base):

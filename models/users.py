@@ -28,6 +28,7 @@ class User(Base):
             name="lifetime_not_negative",
         ),
         CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
+        CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
     )
 
     id: Mapped[BigId]
@@ -44,12 +45,16 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_login_at: Mapped[datetime | None]
     suspended_until: Mapped[datetime | None]
+    # When the personal data was deleted on request; the ledger stays.
+    erased_at: Mapped[datetime | None]
 
     points: Mapped[int] = mapped_column(server_default=text("0"))
     lifetime_earned: Mapped[int] = mapped_column(server_default=text("0"))
     lifetime_redeemed: Mapped[int] = mapped_column(server_default=text("0"))
     lifetime_expired: Mapped[int] = mapped_column(server_default=text("0"))
     lifetime_adjusted: Mapped[int] = mapped_column(server_default=text("0"))
+    # Taken back by other systems when it was spent already: the next grants pay it.
+    owed_points: Mapped[int] = mapped_column(server_default=text("0"))
     # Number of the user's last row in points_audit_log: the log is numbered per user without
     # gaps, so that "the last row" is exact and a missing row shows.
     audit_sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))

@@ -225,6 +225,19 @@ class IdempotencyConflict(Problem):
 
 
 @strawberry.type
+class InvalidState(Problem):
+    """It stands where this cannot be done (any more)."""
+
+    state: str
+
+    @classmethod
+    def of(cls, error: errors.InvalidState, locale: str) -> "InvalidState":
+        """The contract's view of the error."""
+        text = message(locale, "This cannot be done in its present state.")
+        return cls(code=ProblemCode.INVALID_STATE, message=text, state=error.state)
+
+
+@strawberry.type
 class VerificationRequired(Problem):
     """A captcha has to be solved first."""
 
@@ -258,6 +271,7 @@ class MemberSuspended(Problem):
 PROBLEMS: Mapping[type[errors.Refusal], Callable[[Any, str], Problem]] = {
     errors.NotFound: NotFound.of,
     errors.InvalidInput: InvalidInput.of,
+    errors.InvalidState: InvalidState.of,
     errors.LimitReached: LimitReached.of,
     errors.IdempotencyConflict: IdempotencyConflict.of,
     errors.VerificationRequired: VerificationRequired.of,

@@ -54,6 +54,14 @@ class InvalidInput(Refusal):
         self.problem = problem
 
 
+class InvalidState(Refusal):
+    """What it is done to does not stand where this can be done. `state` says where it stands."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
 class LimitReached(Refusal):
     """As often, or as much, as the period allows."""
 

@@ -27,6 +27,25 @@ REWARD_CHECKS: dict[str, str] = {
         LEFT JOIN (SELECT item_id, count(*) AS exchanges FROM exchanges
                    WHERE status <> 'cancelled' GROUP BY item_id) taken ON taken.item_id = item.id
         WHERE item.total_stock - item.stock <> coalesce(taken.exchanges, 0)
+          AND NOT EXISTS (SELECT FROM coupon_codes WHERE item_id = item.id)
+    """,
+    "stock is not the number of unused codes": """
+        SELECT 'item ' || item.id AS place,
+               'put in ' || item.total_stock || ', left ' || item.stock || '; codes unused '
+               || codes.unused || ', issued ' || codes.issued AS finding
+        FROM exchange_items item
+        JOIN (SELECT item_id, count(*) FILTER (WHERE status = 'unused') AS unused,
+                     count(*) FILTER (WHERE status = 'issued') AS issued
+              FROM coupon_codes GROUP BY item_id) codes ON codes.item_id = item.id
+        WHERE item.stock <> codes.unused OR item.total_stock - item.stock <> codes.issued
+    """,
+    "a coupon is not the code that was issued": """
+        SELECT 'code ' || code.code AS place,
+               'issued to ' || code.exchange_id || ', which holds '
+               || coalesce(coupon.code, 'none') AS finding
+        FROM coupon_codes code
+        LEFT JOIN user_coupons coupon ON coupon.exchange_id = code.exchange_id
+        WHERE code.status = 'issued' AND coupon.code IS DISTINCT FROM code.code
     """,
     "a completed task has no lot of its user": """
         SELECT 'user ' || done.user_id || ' task ' || done.task_id AS place,

@@ -1,0 +1,30 @@
+"""What operators did, for ever."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Json
+
+
+class OperatorAction(Base):
+    """One thing an operator did. A trigger refuses UPDATE, DELETE and TRUNCATE.
+
+    `kind` and `key` name what it was done to, as a global id does; `details` say what changed.
+    """
+
+    __tablename__ = "operator_actions"
+    __table_args__ = (
+        Index("ix_operator_actions_target", "kind", "key", "id"),
+        Index("ix_operator_actions_operator_id", "operator_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    operator_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    action: Mapped[str]
+    kind: Mapped[str]
+    key: Mapped[str]
+    details: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

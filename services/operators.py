@@ -1,0 +1,29 @@
+"""What operators did: written in the transaction that does it, never changed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from models.operators import OperatorAction
+from services.bulk import Writes
+from services.identifiers import new_id
+
+_COLUMNS = ("id", "operator_id", "action", "kind", "key", "details", "created_at")
+
+
+def note_action(
+    writes: Writes,
+    operator_id: int,
+    action: str,
+    target: tuple[str, object],
+    details: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Add one operator's action to what is written.
+
+    `target` is (kind, key), as in a global id; `details` are JSON: what changed from what to
+    what, and the reason where one was given.
+    """
+    kind, key = target
+    row = (new_id(), operator_id, action, kind, str(key), details, now)
+    writes.insert(OperatorAction, _COLUMNS, [row])
