@@ -108,6 +108,9 @@ class PointsGrant(Base):
     __tablename__ = "points_grants"
     __table_args__ = (
         CheckConstraint("reversed_points BETWEEN 0 AND points", name="reversed_points_in_range"),
+        CheckConstraint(
+            "lapsed_points BETWEEN 0 AND reversed_points", name="lapsed_points_in_range"
+        ),
     )
 
     source: Mapped[str] = mapped_column(primary_key=True)
@@ -116,6 +119,8 @@ class PointsGrant(Base):
     points_record_id: Mapped[UUID] = mapped_column(ForeignKey("points_records.id"), unique=True)
     points: Mapped[int]
     reversed_points: Mapped[int] = mapped_column(server_default=text("0"))
+    # The part of them that had expired before it was taken back: nobody holds or owes it.
+    lapsed_points: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class PointsAuditLog(Base):

@@ -16,14 +16,25 @@ from schema.exchange import (
     QuickExchangeOptions,
     ShippingInput,
 )
-from schema.ids import int_key
+from schema.fulfilment import (
+    CancelExchangeInput,
+    CancelExchangeResult,
+    CancelExchangeSuccess,
+    UpdateExchangeInput,
+    UpdateExchangeResult,
+    UpdateExchangeSuccess,
+)
+from schema.ids import int_key, uuid_key
+from schema.points import load_balance
 from services.errors import Unauthenticated
 from services.exchange.decide import Placed
 from services.exchange.history import exchanges_page
 from services.exchange.place import exchange_request
 from services.exchange.quick_options import MINIMUM_POINTS, quick_options
 from services.exchange.rewards import Shipping
+from services.exchange.states import exchange_step
 from services.paging import require_page_size
+from services.users.claims import Role
 
 
 @strawberry.type
@@ -88,6 +99,41 @@ class ExchangeMutation:
             remaining_points=placed.remaining_points,
             replayed=placed.replayed,
         )
+
+    @mutation_for(Audience.MEMBER)
+    async def cancel_exchange(self, info: Info, input: CancelExchangeInput) -> CancelExchangeResult:
+        """Give an exchange back; an operator anybody's."""
+        viewer = info.context.require_viewer()
+        step = exchange_step(
+            uuid_key(input.exchange_id, "Exchange"),
+            viewer.user_id,
+            ExchangeStatus.CANCELLED,
+            by_operator=Role.OPERATOR in viewer.roles,
+            reason=input.reason,
+        )
+        stepped = await info.context.mall.steps.submit(step)
+        refund = stepped.require_refund()
+        return CancelExchangeSuccess(
+            exchange=Exchange.of(stepped.exchange),
+            refunded_points=refund.points,
+            expired_points=refund.lapsed,
+            balance=await load_balance(info, stepped.exchange.user_id),
+        )
+
+    @mutation_for(Audience.OPERATOR)
+    async def update_exchange(self, info: Info, input: UpdateExchangeInput) -> UpdateExchangeResult:
+        """Move an exchange on: shipped, completed, cancelled."""
+        step = exchange_step(
+            uuid_key(input.exchange_id, "Exchange"),
+            info.context.require_viewer().user_id,
+            input.status,
+            by_operator=True,
+            reason=input.reason,
+            carrier=input.carrier,
+            tracking_number=input.tracking_number,
+        )
+        stepped = await info.context.mall.steps.submit(step)
+        return UpdateExchangeSuccess(exchange=Exchange.of(stepped.exchange))
 
 
 def _shipping(asked: ShippingInput | None) -> Shipping | None:

@@ -1,21 +1,45 @@
 """Root fields of points."""
 
+from uuid import UUID
+
 import strawberry
 
 from models.points import PointsAction
 from resolvers.access import Audience, field_for, mutation_for
 from schema.context import Info
+from schema.grants import (
+    AdjustPointsInput,
+    AdjustPointsResult,
+    AdjustPointsSuccess,
+    ExtendPointsInput,
+    ExtendPointsResult,
+    ExtendPointsSuccess,
+    GrantPointsInput,
+    GrantPointsResult,
+    GrantPointsSuccess,
+    ReverseGrantInput,
+    ReverseGrantResult,
+    ReverseGrantSuccess,
+)
+from schema.ids import int_key, uuid_key
 from schema.points import (
     Balance,
     ExpirySummary,
+    PointsChange,
     PointsChangeConnection,
+    PointsRecord,
     RunExpirySuccess,
     load_balance,
 )
 from services.paging import require_page_size
+from services.points.adjust import adjustment_request
 from services.points.expire import Expired, expire_batch
 from services.points.expiry_summary import expiry_summary
-from services.points.history import history_page
+from services.points.extend import extension_request
+from services.points.grant import grant_request
+from services.points.history import find_change, history_page
+from services.points.lots import find_lot
+from services.points.reverse import reversal_request
 from services.transaction import transaction
 
 
@@ -54,7 +78,73 @@ class PointsQuery:
 
 @strawberry.type
 class PointsMutation:
-    """What operators do to points."""
+    """What members, other systems and operators do to points."""
+
+    @mutation_for(Audience.MEMBER)
+    async def extend_points(self, info: Info, input: ExtendPointsInput) -> ExtendPointsResult:
+        """Move the end of one of the viewer's lots, once, for a fee from the lot."""
+        user_id = info.context.require_viewer().user_id
+        lot_id = uuid_key(input.points_record_id, "PointsRecord")
+        request = extension_request(user_id, lot_id, input.idempotency_key)
+        extended = await info.context.mall.extensions.submit(request)
+        return ExtendPointsSuccess(
+            points_record=await _lot(info, extended.lot_id),
+            previous_expires_at=extended.previous_expires_at,
+            fee=extended.fee,
+            balance=await load_balance(info, user_id),
+            replayed=extended.replayed,
+        )
+
+    @mutation_for(Audience.SERVICE)
+    async def grant_points(self, info: Info, input: GrantPointsInput) -> GrantPointsResult:
+        """Grant points to a member, at once or held back."""
+        user_id = int_key(input.user_id, "User")
+        request = grant_request(
+            info.context.require_viewer().user_id,
+            user_id,
+            input.points,
+            input.source,
+            input.idempotency_key,
+            reference=input.reference,
+            expires_at=input.expires_at,
+            available_at=input.available_at,
+        )
+        granted = await info.context.mall.grants.submit(request)
+        return GrantPointsSuccess(
+            points_record=await _lot(info, granted.lot_id),
+            balance=await load_balance(info, user_id),
+            replayed=granted.replayed,
+        )
+
+    @mutation_for(Audience.SERVICE)
+    async def reverse_grant(self, info: Info, input: ReverseGrantInput) -> ReverseGrantResult:
+        """Take back a grant, or part of it."""
+        actor_id = info.context.require_viewer().user_id
+        request = reversal_request(
+            actor_id, input.source, input.reference, input.points, input.idempotency_key
+        )
+        done = await info.context.mall.reversals.submit(request)
+        return ReverseGrantSuccess(
+            reversed_points=done.reversed_points,
+            owed_points=done.owed_points,
+            balance=await load_balance(info, done.user_id),
+            replayed=done.replayed,
+        )
+
+    @mutation_for(Audience.OPERATOR)
+    async def adjust_points(self, info: Info, input: AdjustPointsInput) -> AdjustPointsResult:
+        """Correct a member's balance."""
+        user_id = int_key(input.user_id, "User")
+        operator_id = info.context.require_viewer().user_id
+        request = adjustment_request(
+            operator_id, user_id, input.points, input.reason, input.idempotency_key
+        )
+        adjusted = await info.context.mall.adjustments.submit(request)
+        return AdjustPointsSuccess(
+            change=await _change(info, user_id, adjusted.sequence),
+            balance=await load_balance(info, user_id),
+            replayed=adjusted.replayed,
+        )
 
     @mutation_for(Audience.OPERATOR)
     async def run_expiry(self, info: Info) -> RunExpirySuccess:
@@ -67,3 +157,19 @@ class PointsMutation:
                 break
             total += expired
         return RunExpirySuccess(expired_records=total.records, expired_points=total.points)
+
+
+async def _lot(info: Info, lot_id: UUID) -> PointsRecord:
+    async with info.context.read() as session:
+        lot = await find_lot(session, lot_id, info.context.now())
+    if lot is None:
+        raise LookupError(f"settled lot {lot_id} is gone")
+    return PointsRecord.of(lot)
+
+
+async def _change(info: Info, user_id: int, sequence: int) -> PointsChange:
+    async with info.context.read() as session:
+        entry = await find_change(session, user_id, sequence)
+    if entry is None:
+        raise LookupError(f"settled change {sequence} of user {user_id} is gone")
+    return PointsChange.of(entry)

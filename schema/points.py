@@ -15,11 +15,20 @@ from services.errors import Unauthenticated
 from services.paging import Page, require_page_size
 from services.points import balance as balance_service
 from services.points import expiry_summary as summary_service
+from services.points.extend import offer_of
 from services.points.ledger import Entry, Lot
 from services.points.lots import count_lots, lots_page
 
 strawberry.enum(PointsRecordStatus)
 strawberry.enum(PointsAction)
+
+
+@strawberry.type
+class ExtensionOffer:
+    """What moving the end of a lot costs, and when it would end then."""
+
+    fee: Points
+    expires_at: datetime
 
 
 @strawberry.type(description="One grant of points with its own expiry: a lot.")
@@ -33,6 +42,16 @@ class PointsRecord(Node):
     status: PointsRecordStatus
     expires_at: datetime | None
     created_at: datetime
+    lot: strawberry.Private[Lot]
+
+    @strawberry.field(
+        description="What extending this lot once would cost and give; null where it cannot be"
+        " extended."
+    )
+    def extension_offer(self, info: Info) -> ExtensionOffer | None:
+        """Decided on the lot as it was read."""
+        offer = offer_of(self.lot, info.context.now(), info.context.mall.zone)
+        return offer and ExtensionOffer(fee=offer.fee, expires_at=offer.expires_at)
 
     @classmethod
     def of(cls, lot: Lot) -> "PointsRecord":
@@ -46,6 +65,7 @@ class PointsRecord(Node):
             status=lot.status,
             expires_at=lot.expires_at,
             created_at=lot.created_at,
+            lot=lot,
         )
 
 

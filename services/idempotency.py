@@ -7,9 +7,13 @@ was refused may be tried again.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import IdempotencyKey
 from services.bulk import Writes
@@ -52,6 +56,50 @@ def replay(settled: Settled, key: str, asked: bytes) -> dict[str, Any]:
     if settled.fingerprint != asked:
         raise IdempotencyConflict(key)
     return settled.answer
+
+
+@dataclass(slots=True)
+class Keys:
+    """The keys of a batch under the locks of whoever used them: settled before, and now."""
+
+    settled: dict[KeyOf, Settled]
+    new: dict[KeyOf, Settled] = field(default_factory=dict[KeyOf, Settled])
+
+    def once(
+        self, user_id: int, key: str, asked: bytes, act: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], bool]:
+        """Act and keep the answer, or give the one kept before; and whether it was.
+
+        Raises IdempotencyConflict, and whatever refusal `act` raises: then nothing is kept.
+        """
+        known = self.settled.get((user_id, key))
+        if known is not None:
+            return replay(known, key, asked), True
+        answer = act()
+        self.settled[user_id, key] = self.new[user_id, key] = Settled(asked, answer)
+        return answer, False
+
+
+_FIND = text(
+    """
+    SELECT user_id, key, fingerprint, answer
+    FROM unnest(CAST(:user_ids AS bigint[]), CAST(:keys AS text[])) AS asked(user_id, key)
+    JOIN idempotency_keys USING (user_id, key)
+    WHERE operation = :operation
+    """
+)
+
+
+async def find_keys(session: AsyncSession, operation: str, keys: Iterable[KeyOf]) -> Keys:
+    """What was settled under these keys before; the users must be locked."""
+    asked = list(set(keys))
+    parameters = {
+        "operation": operation,
+        "user_ids": [user_id for user_id, _ in asked],
+        "keys": [key for _, key in asked],
+    }
+    rows = await session.execute(_FIND, parameters)
+    return Keys({(row.user_id, row.key): Settled(row.fingerprint, row.answer) for row in rows})
 
 
 def store_settled(

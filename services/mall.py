@@ -13,8 +13,14 @@ from models.stores import Stores, open_stores
 from services.calendar import Clock, system_clock
 from services.errors import VerificationRequired
 from services.exchange.decide import ExchangeRequest, Placed
+from services.exchange.fulfil import step_exchanges
 from services.exchange.place import place_exchanges
+from services.exchange.states import Step, Stepped
 from services.group_commit import GroupCommit
+from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
+from services.points.extend import Extended, ExtensionRequest, extend_lots
+from services.points.grant import Granted, GrantRequest, grant_points
+from services.points.reverse import ReversalRequest, Reversed, reverse_grants
 from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
@@ -37,6 +43,11 @@ class Mall:
     exchanges: GroupCommit[ExchangeRequest, Placed]
     completions: GroupCommit[CompletionRequest, Completed]
     check_ins: GroupCommit[CheckInRequest, CheckedIn]
+    steps: GroupCommit[Step, Stepped]
+    grants: GroupCommit[GrantRequest, Granted]
+    reversals: GroupCommit[ReversalRequest, Reversed]
+    adjustments: GroupCommit[AdjustmentRequest, Adjusted]
+    extensions: GroupCommit[ExtensionRequest, Extended]
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
     logins: GroupCommit[int, None]
@@ -82,6 +93,11 @@ def _mall(
         exchanges=GroupCommit(stores.write, place),
         completions=GroupCommit(stores.write, complete),
         check_ins=GroupCommit(stores.write, sign_in),
+        steps=GroupCommit(stores.write, partial(step_exchanges, clock=clock, zone=zone)),
+        grants=GroupCommit(stores.write, partial(grant_points, clock=clock, zone=zone)),
+        reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock)),
+        adjustments=GroupCommit(stores.write, partial(adjust_points, clock=clock, zone=zone)),
+        extensions=GroupCommit(stores.write, partial(extend_lots, clock=clock, zone=zone)),
         sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),

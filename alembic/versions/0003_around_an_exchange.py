@@ -80,9 +80,14 @@ def _points() -> None:
         sa.Column("points_record_id", sa.Uuid(), nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("reversed_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lapsed_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.CheckConstraint(
             "reversed_points BETWEEN 0 AND points",
             name=op.f("ck_points_grants_reversed_points_in_range"),
+        ),
+        sa.CheckConstraint(
+            "lapsed_points BETWEEN 0 AND reversed_points",
+            name=op.f("ck_points_grants_lapsed_points_in_range"),
         ),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_points_grants_user_id_users")
@@ -187,9 +192,7 @@ def _operator_actions() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operator_actions")),
     )
     op.create_index("ix_operator_actions_target", "operator_actions", ["kind", "key", "id"])
-    op.create_index(
-        "ix_operator_actions_operator_id", "operator_actions", ["operator_id", "id"]
-    )
+    op.create_index("ix_operator_actions_operator_id", "operator_actions", ["operator_id", "id"])
     op.execute(
         """
         CREATE TRIGGER operator_actions_refuses_change

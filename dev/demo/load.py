@@ -20,7 +20,9 @@ from services.bulk import Writes
 from services.catalogue.items import items_by_id
 from services.exchange.place import save_exchanges
 from services.points.accounts import save_accounts
+from services.points.grant import name_grants
 from services.tasks.check_in import save_check_ins
+from services.tasks.events import PURCHASE
 from services.tasks.progress import save_progress, tasks_by_id
 
 _HERE = Path(__file__).parent
@@ -130,6 +132,8 @@ async def _load_tasks(
 async def _save(session: AsyncSession, history: History) -> None:
     writes = Writes()
     save_accounts(writes, history.accounts)
+    lots = (lot for account in history.accounts for lot in account.new_lots)
+    name_grants(writes, (lot for lot in lots if lot.source == PURCHASE))
     save_check_ins(writes, history.check_ins)
     save_progress(writes, list(history.progress.values()))
     save_exchanges(writes, history.placed, history.memberships)

@@ -5,10 +5,12 @@ then, in a later statement, read their lots; decide; write one statement per tab
 must not be one statement: it would read the lots from a snapshot older than the lock.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
 from services.bulk import Writes
-from services.points.ledger import Account, Entry, Lot
+from services.points.ledger import Account, Entry, Lot, drawing_order
 
 _USER = (
     "id",
@@ -26,15 +28,18 @@ _USER = (
     "lifetime_expired",
     "lifetime_adjusted",
     "audit_sequence",
+    "owed_points",
 )
 _LOT = tuple(field.name for field in fields(Lot))
 _CHANGED = ("id", "points", "status")
+_RESHAPED = (*_CHANGED, "expires_at", "withheld_points", "extended_at")
 _ENTRY = tuple(field.name for field in fields(Entry))
 _DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
 
 _user_row = attrgetter("user_id", *_USER[1:])
 _lot_row = attrgetter(*_LOT)
 _changed_row = attrgetter(*_CHANGED)
+_reshaped_row = attrgetter(*_RESHAPED)
 _entry_row = attrgetter(*_ENTRY)
 _draw_row = attrgetter(*_DRAW)
 
@@ -43,7 +48,7 @@ _draw_row = attrgetter(*_DRAW)
 _LOCK_USERS = text(
     """
     SELECT id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
-           lifetime_adjusted, audit_sequence, suspended_until
+           lifetime_adjusted, audit_sequence, suspended_until, owed_points
     FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
     """
 )
@@ -53,7 +58,7 @@ _LOCK_USERS = text(
 _READ_LOTS = text(
     """
     SELECT lot.id, lot.user_id, lot.points, original_points, source, source_reference, status,
-           expires_at, created_at, available_at
+           expires_at, created_at, available_at, withheld_points, extended_at
     FROM unnest(CAST(:user_ids AS bigint[]), CAST(:needed AS bigint[])) AS needs(user_id, needed)
     CROSS JOIN LATERAL (
         SELECT *, coalesce(sum(points) FILTER (WHERE expires_at IS NULL OR expires_at > :now)
@@ -64,6 +69,16 @@ _READ_LOTS = text(
         ORDER BY expires_at, created_at, id
     ) lot
     WHERE expires_at <= :now OR spendable_so_far - lot.points < needed
+    """
+)
+
+
+_READ_LOTS_BY_ID = text(
+    """
+    SELECT id, user_id, points, original_points, source, source_reference, status, expires_at,
+           created_at, available_at, withheld_points, extended_at
+    FROM points_records
+    WHERE id = ANY(CAST(:lot_ids AS uuid[])) AND user_id = ANY(CAST(:user_ids AS bigint[]))
     """
 )
 
@@ -94,9 +109,28 @@ async def load_lots(
         accounts[lot.user_id].lots.append(lot)
 
 
+async def load_lots_by_id(
+    session: AsyncSession, accounts: Mapping[int, Account], lot_ids: Iterable[UUID]
+) -> dict[UUID, Lot]:
+    """Lots of locked users whatever their status, by id; active ones join their account's lots.
+
+    Ids of lots of other users are missing from the answer. After `load_lots`, which would forget.
+    """
+    held = {lot.id: lot for account in accounts.values() for lot in account.lots}
+    parameters = {"lot_ids": sorted(set(lot_ids)), "user_ids": list(accounts)}
+    found: dict[UUID, Lot] = {}
+    for row in await session.execute(_READ_LOTS_BY_ID, parameters):
+        lot = Lot(*row)
+        lot.status = PointsRecordStatus(lot.status)
+        found[lot.id] = held.get(lot.id, lot)
+        if lot.status is PointsRecordStatus.ACTIVE and lot.id not in held:
+            insort(accounts[lot.user_id].lots, lot, key=drawing_order)
+    return found
+
+
 def save_accounts(writes: Writes, accounts: Iterable[Account]) -> None:
     """Add what the decisions changed to what is written; nothing for an untouched account."""
-    touched = [account for account in accounts if account.entries]
+    touched = [account for account in accounts if account.is_changed]
     new_lots = [lot for account in touched for lot in account.new_lots]
     created = {lot.id for lot in new_lots}
     changed = [lot for a in touched for lot in a.changed_lots.values() if lot.id not in created]
@@ -104,6 +138,10 @@ def save_accounts(writes: Writes, accounts: Iterable[Account]) -> None:
     draws = [draw for account in touched for draw in account.draws]
     writes.update(User, _USER, [_user_row(account) for account in touched])
     writes.insert(PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
-    writes.update(PointsRecord, _CHANGED, [_changed_row(lot) for lot in changed])
+    # Few lots were ever extended or withheld: the others change in three columns only.
+    reshaped = [lot for lot in changed if lot.extended_at is not None or lot.withheld_points]
+    drawn = [lot for lot in changed if lot.extended_at is None and not lot.withheld_points]
+    writes.update(PointsRecord, _CHANGED, [_changed_row(lot) for lot in drawn])
+    writes.update(PointsRecord, _RESHAPED, [_reshaped_row(lot) for lot in reshaped])
     writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])

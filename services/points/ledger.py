@@ -6,7 +6,7 @@ tests can run it as often as they like.
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +45,8 @@ class Lot:
     expires_at: datetime | None
     created_at: datetime
     available_at: datetime | None = None
+    withheld_points: int = 0
+    extended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,18 @@ class Account:
     lifetime_adjusted: int = 0
     audit_sequence: int = 0
     suspended_until: datetime | None = None
+    owed_points: int = 0
     lots: list[Lot] = field(default_factory=list)
     new_lots: list[Lot] = field(default_factory=list)
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    owes_more: bool = False
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything has to be written: not every change is one of the balance."""
+        return bool(self.entries or self.new_lots or self.changed_lots or self.owes_more)
 
 
 def drawing_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
@@ -135,7 +144,7 @@ def expire_due(account: Account, now: datetime) -> list[Lot]:
     lost = sum(lot.points for lot in due)
     account.lifetime_expired += lost
     details = {"lots": {str(lot.id): lot.points for lot in due}}
-    _record(account, PointsAction.EXPIRE, -lost, Cause("expiry", None, "system", details), now)
+    record(account, PointsAction.EXPIRE, -lost, Cause("expiry", None, "system", details), now)
     return due
 
 
@@ -160,14 +169,35 @@ def grant(
         expires_at=expires_at,
         created_at=now,
     )
-    insort(account.lots, lot, key=drawing_order)
     account.new_lots.append(lot)
+    add_lot(account, lot)
     account.lifetime_earned += points
-    # The log says what was granted until when, so that a lot that was tampered with shows.
-    ends = None if expires_at is None else expires_at.isoformat()
-    details = {**cause.details, "lot": str(lot_id), "expires_at": ends}
-    _record(account, PointsAction.EARN, points, replace(cause, details=details), now)
+    record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
+    pay_owed(account, lot, now)
     return lot
+
+
+def add_lot(account: Account, lot: Lot) -> None:
+    """Put an active lot into its place among those that can be drawn."""
+    insort(account.lots, lot, key=drawing_order)
+
+
+def about_lot(cause: Cause, lot: Lot) -> Cause:
+    """The cause, with the lot and its end: so a lot that was tampered with shows in the log."""
+    ends = None if lot.expires_at is None else lot.expires_at.isoformat()
+    return replace(cause, details={**cause.details, "lot": str(lot.id), "expires_at": ends})
+
+
+def pay_owed(account: Account, lot: Lot, now: datetime) -> None:
+    """Let points that were just earned pay what the member owes from reversals."""
+    owed = min(account.owed_points, lot.points)
+    if owed == 0:
+        return
+    account.owed_points -= owed
+    account.lifetime_earned -= owed
+    cause = Cause("reversal", None, "system", {"owed": owed})
+    entry = record(account, PointsAction.REVERSE, -owed, cause, now)
+    draw(account, entry, [(lot, owed)])
 
 
 def spendable(account: Account, now: datetime) -> int:
@@ -186,39 +216,53 @@ def redeem(account: Account, points: int, cause: Cause, now: datetime) -> tuple[
     if points > available:
         raise InsufficientPoints(points, available)
     expire_due(account, now)
-    taken = _take(account, points)
+    shares = first_lots(account.lots, points)
     account.lifetime_redeemed += points
-    entry = _record(account, PointsAction.REDEEM, -points, cause, now)
-    draws = [
-        Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
-        for position, (lot, amount) in enumerate(taken)
-    ]
-    account.draws.extend(draws)
-    return entry, draws
+    entry = record(account, PointsAction.REDEEM, -points, cause, now)
+    return entry, draw(account, entry, shares)
 
 
-def _take(account: Account, points: int) -> list[tuple[Lot, int]]:
-    loaded = sum(lot.points for lot in account.lots)
-    if points > loaded:
-        raise LotsNotLoaded(f"user {account.user_id}: {points} > {loaded}")
-    taken: list[tuple[Lot, int]] = []
+def first_lots(lots: Iterable[Lot], points: int) -> list[tuple[Lot, int]]:
+    """Which of the lots, in drawing order, pay `points`, and how much each."""
+    shares: list[tuple[Lot, int]] = []
     left = points
-    while left:
-        lot = account.lots[0]
+    for lot in lots:
+        if left == 0:
+            break
         amount = min(lot.points, left)
-        lot.points -= amount
         left -= amount
-        taken.append((lot, amount))
+        shares.append((lot, amount))
+    if left:
+        raise LotsNotLoaded(f"{left} of {points} points are missing")
+    return shares
+
+
+def draw(account: Account, entry: Entry, shares: Sequence[tuple[Lot, int]]) -> list[Draw]:
+    """Take from each lot its share for an entry that was just recorded; a negative one is put back.
+
+    A lot that was emptied is used, one that gets points back is active.
+    """
+    draws: list[Draw] = []
+    for position, (lot, amount) in enumerate(shares):
+        was_active = lot.status is PointsRecordStatus.ACTIVE
+        lot.points -= amount
+        lot.status = PointsRecordStatus.ACTIVE if lot.points else PointsRecordStatus.USED
         account.changed_lots[lot.id] = lot
-        if lot.points == 0:
-            lot.status = PointsRecordStatus.USED
-            account.lots.pop(0)
-    return taken
+        if not lot.points:
+            account.lots.remove(lot)
+        elif not was_active:
+            insort(account.lots, lot, key=drawing_order)
+        draws.append(
+            Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
+        )
+    account.draws.extend(draws)
+    return draws
 
 
-def _record(
+def record(
     account: Account, action: PointsAction, amount: int, cause: Cause, now: datetime
 ) -> Entry:
+    """Change the balance and note why; the caller accounts for it in lots and lifetime sums."""
     account.audit_sequence += 1
     entry = Entry(
         user_id=account.user_id,

@@ -24,6 +24,8 @@ _LOT = (
     PointsRecord.expires_at,
     PointsRecord.created_at,
     PointsRecord.available_at,
+    PointsRecord.withheld_points,
+    PointsRecord.extended_at,
 )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 
 _CHECKS: dict[str, str] = {
@@ -85,27 +86,33 @@ _CHECKS: dict[str, str] = {
     """,
     "a lot's points and draws are not what was granted": """
         SELECT 'lot ' || lot.id || ' of user ' || lot.user_id AS place,
-               lot.points || ' left + ' || coalesce(draws.points, 0) || ' drawn <> '
-               || lot.original_points AS finding
+               lot.points || ' left + ' || coalesce(draws.points, 0) || ' drawn + '
+               || lot.withheld_points || ' withheld <> ' || lot.original_points AS finding
         FROM points_records lot
         LEFT JOIN (SELECT points_record_id, sum(points) AS points FROM lot_draws
                    GROUP BY points_record_id) draws ON draws.points_record_id = lot.id
-        WHERE lot.points + coalesce(draws.points, 0) <> lot.original_points
+        WHERE lot.points + coalesce(draws.points, 0) + lot.withheld_points <> lot.original_points
     """,
     "a lot and the audit row that granted it differ": """
         SELECT 'lot ' || coalesce(lot.id::text, earned.lot) || ' of user '
                || coalesce(lot.user_id, earned.user_id) AS place,
-               coalesce(lot.original_points || ' until ' || coalesce(lot.expires_at::text, 'never'),
+               coalesce(lot.granted || ' until ' || coalesce(lot.expires_at::text, 'never'),
                         'no lot') || ', granted '
                || coalesce(earned.amount || ' until ' || coalesce(earned.expires_at, 'never'),
                            'nothing') AS finding
-        FROM (SELECT * FROM points_records WHERE status <> 'pending') lot
-        FULL JOIN (SELECT user_id, amount, details ->> 'lot' AS lot,
-                          details ->> 'expires_at' AS expires_at
-                   FROM points_audit_log WHERE action = 'earn') earned
+        FROM (SELECT *, original_points - withheld_points AS granted FROM points_records
+              WHERE status <> 'pending' AND withheld_points < original_points) lot
+        FULL JOIN (SELECT DISTINCT ON (user_id, lot) user_id, lot, expires_at,
+                          first_value(amount) OVER (PARTITION BY user_id, lot ORDER BY sequence)
+                              AS amount
+                   FROM (SELECT user_id, sequence, amount, details ->> 'lot' AS lot,
+                                details ->> 'expires_at' AS expires_at
+                         FROM points_audit_log
+                         WHERE action = 'earn' OR details ? 'lot') said
+                   ORDER BY user_id, lot, sequence DESC) earned
             ON earned.lot = lot.id::text
         WHERE lot.user_id IS DISTINCT FROM earned.user_id
-           OR lot.original_points IS DISTINCT FROM earned.amount
+           OR lot.granted IS DISTINCT FROM earned.amount
            OR lot.expires_at IS DISTINCT FROM earned.expires_at::timestamptz
     """,
     "expired lots are not those of the audit log": """
@@ -137,9 +144,11 @@ _CHECKS: dict[str, str] = {
         FROM points_audit_log log
         LEFT JOIN (SELECT user_id, sequence, sum(points) AS points FROM lot_draws
                    GROUP BY user_id, sequence) draws USING (user_id, sequence)
-        WHERE (log.action IN ('redeem', 'extend', 'refund', 'reverse')
+        WHERE ((log.action IN ('redeem', 'extend', 'refund', 'reverse')
+                OR (log.action = 'adjust' AND log.amount < 0))
                AND -log.amount <> coalesce(draws.points, 0))
-           OR (log.action IN ('earn', 'expire') AND draws.points IS NOT NULL)
+           OR ((log.action IN ('earn', 'expire') OR (log.action = 'adjust' AND log.amount > 0))
+               AND draws.points IS NOT NULL)
     """,
 }
 
@@ -158,7 +167,7 @@ async def verify_ledger(session: AsyncSession) -> list[Violation]:
     The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
     """
     violations: list[Violation] = []
-    for rule, query in (_CHECKS | REWARD_CHECKS).items():
+    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS).items():
         rows = await session.execute(text(query))
         found = tuple(sorted(f"{row.place}: {row.finding}" for row in rows))
         if found:

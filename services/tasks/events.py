@@ -23,7 +23,8 @@ from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, grant, require_not_suspended
+from services.points.grant import name_grants
+from services.points.ledger import Account, Cause, Lot, grant, require_not_suspended
 from services.tasks.complete import pay_task
 from services.tasks.progress import (
     ProgressKey,
@@ -93,6 +94,7 @@ class EventSettlement:
     result: RecordedEvents
     recorded_by: str = "system"
     changed: dict[ProgressKey, Progress] = field(default_factory=dict[ProgressKey, Progress])
+    purchases: list[Lot] = field(default_factory=list[Lot])
 
 
 async def record_events(
@@ -122,6 +124,7 @@ async def record_events(
         decide(settlement, event, new_id)
     writes = Writes()
     save_accounts(writes, accounts.values())
+    name_grants(writes, settlement.purchases)
     save_progress(writes, list(settlement.changed.values()))
     await writes.flush(session)
     return result
@@ -232,7 +235,8 @@ def _pay_purchase(
     points = int(event.amount or 0)
     cause = Cause(PURCHASE, event.event_id, settlement.recorded_by)
     expires_at = expiry_of(PURCHASE, settlement.now, settlement.zone)
-    grant(account, lot_id, points, cause, expires_at, settlement.now)
+    lot = grant(account, lot_id, points, cause, expires_at, settlement.now)
+    settlement.purchases.append(lot)
     settlement.result.points_earned += points
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from resolvers.access import For
 from resolvers.root import build_schema, graphql_schema
+from schema.ids import encode_id
 from services.mall import Mall
 from tests.client import Client
 from tests.factories import add_item, add_task, execute
@@ -36,6 +37,9 @@ SERVICES = {**MEMBERS, "member": FORBIDDEN, "service": OK}
 OPERATORS = {**MEMBERS, "member": FORBIDDEN}
 
 _ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
+_USER = encode_id("User", 1)
+_LOT = encode_id("PointsRecord", "00000000-0000-7000-8000-000000000001")
+_EXCHANGE = encode_id("Exchange", "00000000-0000-7000-8000-000000000001")
 DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.node": (ANYONE, f'node(id: "{_ITEM}") {{ id }}'),
     "query.me": (MEMBERS, "me { id }"),
@@ -54,6 +58,36 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.oneClickExchange": (
         MEMBERS,
         f'oneClickExchange(input: {{itemId: "{_ITEM}", idempotencyKey: "k"}}) {{ __typename }}',
+    ),
+    "mutation.cancelExchange": (
+        MEMBERS,
+        f'cancelExchange(input: {{exchangeId: "{_EXCHANGE}"}}) {{ __typename }}',
+    ),
+    "mutation.extendPoints": (
+        MEMBERS,
+        f'extendPoints(input: {{pointsRecordId: "{_LOT}", idempotencyKey: "k"}}) {{ __typename }}',
+    ),
+    "mutation.grantPoints": (
+        SERVICES,
+        (
+            f'grantPoints(input: {{userId: "{_USER}", points: 1, source: "s", idempotencyKey: "k"}})'
+            " { __typename }"
+        ),
+    ),
+    "mutation.reverseGrant": (
+        SERVICES,
+        'reverseGrant(input: {source: "s", reference: "r", idempotencyKey: "k"}) { __typename }',
+    ),
+    "mutation.adjustPoints": (
+        OPERATORS,
+        (
+            f'adjustPoints(input: {{userId: "{_USER}", points: 1, reason: "r", idempotencyKey: "k"}})'
+            " { __typename }"
+        ),
+    ),
+    "mutation.updateExchange": (
+        OPERATORS,
+        f'updateExchange(input: {{exchangeId: "{_EXCHANGE}", status: SHIPPED}}) {{ __typename }}',
     ),
     "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),

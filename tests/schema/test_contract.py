@@ -30,21 +30,21 @@ _PENDING_QUERIES = """
     shares pushHistory experimentAssignment user auditLog kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    cancelExchange extendPoints setWished updateProfile registerDevice unregisterDevice
+    setWished updateProfile registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
-    submitSatisfaction grantPoints reverseGrant adjustPoints saveTask saveItem adjustStock
-    importCoupons updateExchange suspendUser broadcastPush saveExperiment setExperimentStatus
+    submitSatisfaction saveTask saveItem adjustStock
+    importCoupons suspendUser broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked ExchangeItem.isWished
     ExchangeItemFilter.search ExchangeItemFilter.affordable ExchangeItemFilter.wished
-    ExchangeItemOrder.RELEVANCE PointsRecord.extensionOffer User.pushPreferences
+    ExchangeItemOrder.RELEVANCE User.pushPreferences
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
-    ExperimentVariant ExperimentVariantInput ExtensionOffer Gender HealthStatus InvalidState
+    ExperimentVariant ExperimentVariantInput Gender HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod PerUserLimitInput
     PointsPrompt PointsRules PushPreferences PushRecord PushRecordConnection PushRecordEdge
     PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind

@@ -10,17 +10,23 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from models.exchange import ExchangeStatus
 from services.errors import Refusal
 from services.exchange.decide import Placed
 from services.exchange.place import exchange_request
+from services.exchange.states import exchange_step
 from services.identifiers import new_id
 from services.mall import Mall
+from services.points.adjust import adjustment_request
 from services.points.expire import expire_batch
+from services.points.extend import extension_request
+from services.points.grant import grant_request
+from services.points.reverse import reversal_request
 from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
 from services.transaction import transaction
 from tests.clock import MovableClock
-from tests.factories import add_item, add_task, add_user, give_points
+from tests.factories import add_item, add_task, add_user, execute, give_points
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,10 @@ CORRUPTIONS = (
         "a lot is below zero or above what was granted",
         "lot {spare_lot} of user {alice}",
         "UPDATE points_records SET points = original_points + 1 WHERE id = :spare_lot",
-        without=("points_records.ck_points_records_points_in_range",),
+        without=(
+            "points_records.ck_points_records_points_in_range",
+            "points_records.ck_points_records_withheld_points_in_range",
+        ),
     ),
     Corruption(
         "a lot is below zero or above what was granted",
@@ -105,6 +114,7 @@ CORRUPTIONS = (
         without=(
             "points_records.ck_points_records_active_has_points",
             "points_records.ck_points_records_points_in_range",
+            "points_records.ck_points_records_withheld_points_in_range",
         ),
     ),
     Corruption(
@@ -193,6 +203,50 @@ CORRUPTIONS = (
         "INSERT INTO user_vip VALUES (:dave, 1, now() + interval '9 years')",
     ),
     Corruption(
+        "stock is not the number of unused codes",
+        "item {pool}",
+        "UPDATE coupon_codes SET status = 'expired' WHERE code = 'CODE-1'",
+    ),
+    Corruption(
+        "a coupon is not the code that was issued",
+        "code CODE-2",
+        "UPDATE coupon_codes SET status = 'issued', exchange_id = :cancelled WHERE code = 'CODE-2'",
+    ),
+    Corruption(
+        "a refund is not what its exchange says",
+        "exchange {cancelled}",
+        "UPDATE exchanges SET refunded_points = refunded_points - 1,"
+        " lapsed_points = lapsed_points + 1 WHERE id = :cancelled",
+    ),
+    Corruption(
+        "a refund is not what its exchange says",
+        "exchange {bobs_exchange}",
+        "INSERT INTO points_audit_log SELECT user_id, sequence + 1, 'refund', 70, points_after,"
+        " points_after + 70, 'exchange', reference, details, created_at, created_by"
+        " FROM points_audit_log WHERE user_id = :bob AND sequence = :bobs_payment",
+    ),
+    Corruption(
+        "a grant that can be taken back is not its lot",
+        "grant campaign order-1",
+        "UPDATE points_grants SET points = points + 1 WHERE reference = 'order-1'",
+    ),
+    Corruption(
+        "what was taken back is neither taken nor owed",
+        "user {erin}",
+        "UPDATE users SET owed_points = owed_points + 1 WHERE id = :erin",
+    ),
+    Corruption(
+        "a lot's points and draws are not what was granted",
+        "lot {withheld_lot} of user {erin}",
+        "UPDATE points_records SET withheld_points = withheld_points - 1 WHERE id = :withheld_lot",
+    ),
+    Corruption(
+        "a lot and the audit row that granted it differ",
+        "lot {extended_lot} of user {erin}",
+        "UPDATE points_records SET expires_at = expires_at - interval '30 days'"
+        " WHERE id = :extended_lot",
+    ),
+    Corruption(
         "daily counts do not tie to exchanges",
         "item {item}",
         "UPDATE item_daily_exchanges SET exchanges = exchanges + 1000 WHERE item_id = :item",
@@ -227,6 +281,7 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
     }
     return {
         **lots,
+        **await _arrange_returns(mall, clock, dave),
         "alice": alice,
         "bob": bob,
         "carol": carol,
@@ -237,6 +292,44 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
         "payment": _payment(made[alice]),
         "bobs_exchange": made[bob].exchange_id,
         "bobs_payment": _payment(made[bob]),
+    }
+
+
+async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dict[str, object]:
+    """A member with what came back: grants reversed, a lot extended, an exchange cancelled."""
+    erin = await add_user(mall, "erin")
+    await mall.grants.submit(
+        grant_request(service, erin, 200, "campaign", "grant", reference="order-1")
+    )
+    held_until = clock() + timedelta(days=3)
+    held = await mall.grants.submit(
+        grant_request(
+            service, erin, 40, "campaign", "hold", reference="order-2", available_at=held_until
+        )
+    )
+    for key, reference, points in (("back", "order-1", 50), ("withhold", "order-2", 10)):
+        await mall.reversals.submit(reversal_request(service, "campaign", reference, points, key))
+    ending = await give_points(mall, erin, 60, expires_at=clock() + timedelta(days=9))
+    await mall.extensions.submit(extension_request(erin, ending.id, "extend"))
+    await mall.adjustments.submit(adjustment_request(service, erin, -5, "a mistake", "adjust"))
+    coupon = await add_item(mall, points=70, stock=5, type="coupon", config={"generate": True})
+    placed = await mall.exchanges.submit(
+        exchange_request(erin, coupon, "key", None, is_verified=False)
+    )
+    step = exchange_step(placed.exchange_id, erin, ExchangeStatus.CANCELLED, by_operator=False)
+    await mall.steps.submit(step)
+    pool = await add_item(mall, stock=2, type="coupon", config={})
+    await execute(
+        mall,
+        "INSERT INTO coupon_codes (item_id, code) VALUES (:item, 'CODE-1'), (:item, 'CODE-2')",
+        item=pool,
+    )
+    return {
+        "erin": erin,
+        "withheld_lot": held.lot_id,
+        "extended_lot": ending.id,
+        "cancelled": placed.exchange_id,
+        "pool": pool,
     }
 
 

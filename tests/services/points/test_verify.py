@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from services.mall import Mall, open_mall
 from services.points.verify import _CHECKS, Violation, verify_ledger
+from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 from settings import Settings
 from tests.clock import MovableClock
@@ -66,7 +67,8 @@ async def test_right_books_have_no_violation(
 
 def test_every_check_has_a_corruption() -> None:
     """A check that no corruption here triggers may never have worked."""
-    assert {corruption.rule for corruption in CORRUPTIONS} == _CHECKS.keys() | REWARD_CHECKS.keys()
+    checks = _CHECKS.keys() | REWARD_CHECKS.keys() | RETURN_CHECKS.keys()
+    assert {corruption.rule for corruption in CORRUPTIONS} == checks
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: f"{c.rule}, {c.place}")

@@ -1,0 +1,77 @@
+"""Points that were held back become spendable (`domain.md`, Points, Pending points)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.points import PointsAction, PointsRecordStatus
+from services.bulk import Writes
+from services.calendar import Clock
+from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
+from services.points.ledger import (
+    Account,
+    Cause,
+    Lot,
+    about_lot,
+    add_lot,
+    expire_due,
+    pay_owed,
+    record,
+)
+
+LOTS_A_BATCH = 1_000
+
+_DUE = text(
+    """
+    SELECT id, user_id FROM points_records
+    WHERE status = 'pending' AND available_at <= :now
+    ORDER BY available_at LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """How many lots became active, and how many points with them."""
+
+    records: int
+    points: int
+
+
+def activate(account: Account, lot: Lot, now: datetime) -> None:
+    """Let a pending lot of the account count from now on; what the member owes is paid first."""
+    expire_due(account, now)
+    lot.status = PointsRecordStatus.ACTIVE
+    add_lot(account, lot)
+    account.changed_lots[lot.id] = lot
+    account.lifetime_earned += lot.points
+    cause = about_lot(Cause(lot.source, lot.source_reference, "system"), lot)
+    record(account, PointsAction.EARN, lot.points, cause, now)
+    pay_owed(account, lot, now)
+
+
+async def activate_batch(
+    session: AsyncSession, clock: Clock, *, lots: int = LOTS_A_BATCH
+) -> Activated | None:
+    """Activate up to `lots` pending lots whose time has come; None says that there was none.
+
+    One batch, one transaction: bounded in memory and in how long it holds members up. A lot that
+    is taken back or activated meanwhile is left as it is.
+    """
+    due = (await session.execute(_DUE, {"now": clock(), "limit": lots})).all()
+    if not due:
+        return None
+    accounts = await lock_accounts(session, (row.user_id for row in due))
+    now = clock()
+    await load_lots(session, accounts, {}, now)
+    found = await load_lots_by_id(session, accounts, (row.id for row in due))
+    activated = [lot for lot in found.values() if lot.status is PointsRecordStatus.PENDING]
+    points = sum(lot.points for lot in activated)
+    for lot in activated:
+        activate(accounts[lot.user_id], lot, now)
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    await writes.flush(session)
+    return Activated(len(activated), points)

@@ -1,0 +1,153 @@
+"""Corrections by an operator, always with a reason (`domain.md`, Points, Adjustment)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import MAX_POINTS
+from models.points import PointsAction, PointsRecordStatus
+from services.bulk import Writes
+from services.calendar import Clock
+from services.errors import InvalidInput, NotFound, Refusal
+from services.group_commit import settle_each
+from services.idempotency import find_keys, fingerprint, require_key, store_settled
+from services.identifiers import new_id
+from services.operators import note_action
+from services.points.accounts import load_lots, lock_accounts, save_accounts
+from services.points.expiry import expiry_of
+from services.points.grant import require_text
+from services.points.ledger import (
+    Account,
+    Cause,
+    Entry,
+    InsufficientPoints,
+    Lot,
+    about_lot,
+    add_lot,
+    draw,
+    expire_due,
+    first_lots,
+    record,
+    spendable,
+)
+
+OPERATION = "adjust"
+ADJUSTMENT_SOURCE = "adjustment"
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentRequest:
+    """An operator giving (above 0) or taking points. `lot_id` is fresh, for points given."""
+
+    operator_id: int
+    user_id: int
+    points: int
+    reason: str
+    key: str
+    lot_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """Which change of the user's balance it was, now or (`replayed`) the first time."""
+
+    user_id: int
+    sequence: int
+    replayed: bool
+
+
+def adjustment_request(
+    operator_id: int, user_id: int, points: int, reason: str, key: str
+) -> AdjustmentRequest:
+    """A request; raises InvalidInput for 0 points, a missing reason or a bad key."""
+    require_key(key)
+    if points == 0:
+        raise InvalidInput(("points",), "more or less than 0")
+    require_text(reason, ("reason",), LONGEST_REASON)
+    return AdjustmentRequest(operator_id, user_id, points, reason.strip(), key, new_id())
+
+
+def adjust(
+    account: Account,
+    lot_id: UUID,
+    points: int,
+    cause: Cause,
+    expires_at: datetime | None,
+    now: datetime,
+) -> Entry:
+    """Give points as a new lot, or draw them from the lots that expire first.
+
+    Raises InsufficientPoints when more are taken than there are, InvalidInput when no balance
+    could hold what is given.
+    """
+    if -points > spendable(account, now):
+        raise InsufficientPoints(-points, spendable(account, now))
+    if account.points + points > MAX_POINTS:
+        raise InvalidInput(("points",), "no balance can hold as many")
+    expire_due(account, now)
+    account.lifetime_adjusted += points
+    if points < 0:
+        shares = first_lots(account.lots, -points)
+        entry = record(account, PointsAction.ADJUST, points, cause, now)
+        draw(account, entry, shares)
+        return entry
+    lot = Lot(
+        id=lot_id,
+        user_id=account.user_id,
+        points=points,
+        original_points=points,
+        source=ADJUSTMENT_SOURCE,
+        source_reference=None,
+        status=PointsRecordStatus.ACTIVE,
+        expires_at=expires_at,
+        created_at=now,
+    )
+    account.new_lots.append(lot)
+    add_lot(account, lot)
+    return record(account, PointsAction.ADJUST, points, about_lot(cause, lot), now)
+
+
+async def adjust_points(
+    session: AsyncSession, requests: Sequence[AdjustmentRequest], *, clock: Clock, zone: ZoneInfo
+) -> list[Adjusted | Refusal]:
+    """Settle a batch of corrections in one transaction; one outcome per request, in order."""
+    users = [user_id for r in requests for user_id in (r.operator_id, r.user_id)]
+    accounts = await lock_accounts(session, users)
+    now = clock()
+    keys = await find_keys(session, OPERATION, ((r.operator_id, r.key) for r in requests))
+    needed = Counter[int]()
+    for request in requests:
+        needed[request.user_id] += max(0, -request.points)
+    await load_lots(session, accounts, needed, now)
+    writes = Writes()
+
+    def settle(request: AdjustmentRequest) -> Adjusted:
+        def act() -> dict[str, Any]:
+            account = accounts.get(request.user_id)
+            if account is None:
+                raise NotFound("User", str(request.user_id))
+            who, why = f"operator:{request.operator_id}", {"reason": request.reason}
+            cause = Cause(ADJUSTMENT_SOURCE, None, who, why)
+            expires_at = expiry_of(ADJUSTMENT_SOURCE, now, zone)
+            entry = adjust(account, request.lot_id, request.points, cause, expires_at, now)
+            details = {"points": request.points, "reason": request.reason}
+            target = ("User", request.user_id)
+            note_action(writes, request.operator_id, "adjust_points", target, details, now)
+            return {"sequence": entry.sequence}
+
+        asked = fingerprint(user=request.user_id, points=request.points, reason=request.reason)
+        answer, replayed = keys.once(request.operator_id, request.key, asked, act)
+        return Adjusted(request.user_id, answer["sequence"], replayed)
+
+    outcomes = settle_each(requests, settle)
+    save_accounts(writes, accounts.values())
+    store_settled(writes, OPERATION, keys.new, now)
+    await writes.flush(session)
+    return outcomes

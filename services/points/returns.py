@@ -1,0 +1,122 @@
+"""What comes back: points of a cancelled exchange, and grants that are taken back.
+
+Rules: `domain.md`, Points and Exchange; pure decisions over accounts under lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.points import PointsAction, PointsRecordStatus
+from services.points.ledger import (
+    Account,
+    Cause,
+    Lot,
+    draw,
+    expire_due,
+    first_lots,
+    record,
+    spendable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What a cancelled exchange gave back; `lapsed` are points of lots that ended meanwhile."""
+
+    points: int
+    lapsed: int
+
+
+def refund(
+    account: Account, payment: Sequence[tuple[Lot, int]], cause: Cause, now: datetime
+) -> Refund:
+    """Put back into each lot what it paid; a lot that has ended stays ended and gets nothing."""
+    expire_due(account, now)
+    returned = [(lot, -points) for lot, points in payment if not _is_over(lot, now)]
+    points = -sum(amount for _, amount in returned)
+    lapsed = sum(points for _, points in payment) - points
+    if points:
+        account.lifetime_redeemed -= points
+        entry = record(account, PointsAction.REFUND, points, cause, now)
+        draw(account, entry, returned)
+    return Refund(points, lapsed)
+
+
+def _is_over(lot: Lot, now: datetime) -> bool:
+    return lot.expires_at is not None and lot.expires_at <= now
+
+
+@dataclass(slots=True)
+class Grant:
+    """A grant that its reference names, and how much of it was taken back so far.
+
+    `lapsed_points` of them had expired by then, so nobody holds or owes them.
+    """
+
+    source: str
+    reference: str
+    lot: Lot
+    points: int
+    reversed_points: int = 0
+    lapsed_points: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What a reversal took, and what it could not: `owed` is taken from the next grants."""
+
+    reversed: int
+    owed: int
+
+
+def reverse(account: Account, grant: Grant, points: int, cause: Cause, now: datetime) -> Reversal:
+    """Take back `points` (at most what is left of the grant) of a grant.
+
+    From its own lot first, then from the user's other lots, which must be loaded for as much.
+    Points of it that have expired are gone already; what is spent is owed.
+    """
+    expire_due(account, now)
+    withheld = _withhold(account, grant.lot, points)
+    lapsed = min(_lapsed_before(grant), points - withheld)
+    grant.reversed_points += points
+    grant.lapsed_points += lapsed
+    wanted = points - withheld - lapsed
+    taken = min(wanted, spendable(account, now))
+    _take_back(account, grant.lot, taken, cause, now)
+    if taken < wanted:
+        account.owed_points += wanted - taken
+        account.owes_more = True
+    return Reversal(withheld + taken, wanted - taken)
+
+
+def _withhold(account: Account, lot: Lot, points: int) -> int:
+    """Take from a lot that never reached the balance: no change of it, so no row of the log."""
+    if lot.status is not PointsRecordStatus.PENDING:
+        return 0
+    withheld = min(lot.points, points)
+    lot.points -= withheld
+    lot.withheld_points += withheld
+    if not lot.points:
+        lot.status = PointsRecordStatus.REVERSED
+    account.changed_lots[lot.id] = lot
+    return withheld
+
+
+def _lapsed_before(grant: Grant) -> int:
+    if grant.lot.status is not PointsRecordStatus.EXPIRED:
+        return 0
+    return max(0, grant.lot.points - grant.lapsed_points)
+
+
+def _take_back(account: Account, own: Lot, points: int, cause: Cause, now: datetime) -> None:
+    if not points:
+        return
+    is_active = own.status is PointsRecordStatus.ACTIVE
+    from_own = min(own.points, points) if is_active else 0
+    others = first_lots((lot for lot in account.lots if lot is not own), points - from_own)
+    shares = ([(own, from_own)] if from_own else []) + others
+    account.lifetime_earned -= points
+    draw(account, record(account, PointsAction.REVERSE, -points, cause, now), shares)
+    if from_own and not own.points:
+        own.status = PointsRecordStatus.REVERSED
