@@ -1,0 +1,90 @@
+"""What comes back: properties of refunds and reversals, on accounts of any shape."""
+
+from copy import deepcopy
+from datetime import timedelta
+from uuid import uuid4
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from models.points import PointsRecordStatus
+from services.points.ledger import Account, Cause, Lot, grant, redeem, spendable
+from services.points.returns import Grant, refund, reverse
+from tests.services.points.accounts import NOW, accounts
+
+_CAUSE = Cause("test", "reference", "test")
+
+
+def _granted(account: Account, points: int) -> Grant:
+    lot = grant(account, uuid4(), points, _CAUSE, NOW + timedelta(days=1), NOW)
+    return Grant("test", "reference", lot, points)
+
+
+@given(accounts(1), st.integers(1, 300), st.integers(0, 3))
+def test_a_refund_undoes_the_payment(account: Account, price: int, days: int) -> None:
+    """Lots that have not ended are as before; the others keep what they have, and it is said."""
+    if price > spendable(account, NOW):
+        return
+    before = deepcopy(account)
+    lots = {lot.id: lot for lot in account.lots}
+    _, draws = redeem(account, price, _CAUSE, NOW)
+    later = NOW + timedelta(days=days)
+    payment = [(lots[draw.points_record_id], draw.points) for draw in draws]
+    done = refund(account, payment, _CAUSE, later)
+    ended = [points for lot, points in payment if lot.expires_at and lot.expires_at <= later]
+    assert (done.lapsed, done.points) == (sum(ended), price - sum(ended))
+    assert account.points == sum(lot.points for lot in account.lots)
+    assert all(lot.status is PointsRecordStatus.ACTIVE for lot in account.lots)
+    if not days:
+        spent_nothing = {lot.id: lot.points for lot in before.lots if not _is_due(lot)}
+        assert {lot.id: lot.points for lot in account.lots} == spent_nothing
+
+
+def _is_due(lot: Lot) -> bool:
+    return lot.expires_at is not None and lot.expires_at <= NOW
+
+
+@given(
+    accounts(1),
+    st.integers(1, 200),
+    st.lists(st.tuples(st.sampled_from(["spend", "reverse", "earn", "wait"]), st.integers(1, 150))),
+)
+def test_reversals_never_exceed_the_grant(
+    account: Account, points: int, steps: list[tuple[str, int]]
+) -> None:
+    """In any number and order, between earning, spending and waiting for lots to end.
+
+    What is gone of a grant is accounted for: taken, or owed, or lapsed before.
+    """
+    reversed_grant = _granted(account, points)
+    now, taken, owed = NOW, 0, 0
+    for step, amount in steps:
+        if step == "wait":
+            now += timedelta(hours=amount)
+        elif step == "earn":
+            grant(account, uuid4(), amount, _CAUSE, now + timedelta(days=3), now)
+        elif step == "spend" and amount <= spendable(account, now):
+            redeem(account, amount, _CAUSE, now)
+        elif step == "reverse":
+            left = reversed_grant.points - reversed_grant.reversed_points
+            if left:
+                done = reverse(account, reversed_grant, min(amount, left), _CAUSE, now)
+                taken, owed = taken + done.reversed, owed + done.owed
+        assert account.points >= 0
+        assert all(lot.points > 0 for lot in account.lots)
+    assert reversed_grant.reversed_points <= points
+    assert taken + owed + reversed_grant.lapsed_points == reversed_grant.reversed_points
+    assert 0 <= account.owed_points <= owed
+    assert account.points == sum(lot.points for lot in account.lots)
+
+
+@given(accounts(1), st.integers(1, 200), st.integers(1, 200))
+def test_the_grants_own_lot_pays_first(account: Account, points: int, wanted: int) -> None:
+    """Other lots are touched only when its own is empty."""
+    others = {lot.id: lot.points for lot in account.lots if not _is_due(lot)}
+    reversed_grant = _granted(account, points)
+    reverse(account, reversed_grant, min(wanted, points), _CAUSE, NOW)
+    assert reversed_grant.lot.points == points - min(wanted, points)
+    assert {lot.id: lot.points for lot in account.lots if lot is not reversed_grant.lot} == others
+    if wanted >= points:
+        assert reversed_grant.lot.status is PointsRecordStatus.REVERSED
