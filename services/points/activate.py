@@ -27,7 +27,7 @@ _DUE = text(
     """
     SELECT id, user_id FROM points_records
     WHERE status = 'pending' AND available_at <= :now
-    ORDER BY available_at LIMIT :limit
+    ORDER BY available_at, id LIMIT :limit
     """
 )
 
@@ -67,7 +67,8 @@ async def activate_batch(
     now = clock()
     await load_lots(session, accounts, {}, now)
     found = await load_lots_by_id(session, accounts, (row.id for row in due))
-    activated = [lot for lot in found.values() if lot.status is PointsRecordStatus.PENDING]
+    lots_due = [found[row.id] for row in due]
+    activated = [lot for lot in lots_due if lot.status is PointsRecordStatus.PENDING]
     points = sum(lot.points for lot in activated)
     for lot in activated:
         activate(accounts[lot.user_id], lot, now)

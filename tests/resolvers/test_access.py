@@ -70,8 +70,8 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.grantPoints": (
         SERVICES,
         (
-            f'grantPoints(input: {{userId: "{_USER}", points: 1, source: "s", idempotencyKey: "k"}})'
-            " { __typename }"
+            f'grantPoints(input: {{userId: "{_USER}", points: 1, source: "s",'
+            ' idempotencyKey: "k"}) { __typename }'
         ),
     ),
     "mutation.reverseGrant": (
@@ -81,8 +81,8 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.adjustPoints": (
         OPERATORS,
         (
-            f'adjustPoints(input: {{userId: "{_USER}", points: 1, reason: "r", idempotencyKey: "k"}})'
-            " { __typename }"
+            f'adjustPoints(input: {{userId: "{_USER}", points: 1, reason: "r",'
+            ' idempotencyKey: "k"}) { __typename }'
         ),
     ),
     "mutation.updateExchange": (

@@ -50,10 +50,12 @@ class NaiveMall:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.exchanges: list[dict[str, Any]] = []
         self.keys: dict[tuple[int, str], dict[str, Any]] = {}
+        self.other_keys = 0
 
     def add_member(self, user_id: int) -> None:
         """A member who has nothing."""
-        counts = {"earned": 0, "redeemed": 0, "expired": 0, "changes": 0}
+        sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes")
+        counts = dict.fromkeys(sums, 0)
         self.members[user_id] = {"lots": [], "days": {}, "done": [], **counts}
 
     def available(self, user_id: int, now: datetime) -> int:
@@ -97,11 +99,38 @@ class NaiveMall:
     def earn(self, user_id: int, points: int, ends: datetime | None, now: datetime) -> None:
         """A new lot."""
         self.settle(user_id, now)
-        member = self.members[user_id]
-        lot = {"points": points, "original": points, "ends": ends, "made": now, "status": "active"}
-        member["lots"].append(lot)
-        member["earned"] += points
+        lot = self.add_lot(user_id, points, ends, now)
+        self.count_in(self.members[user_id], lot)
+
+    def add_lot(
+        self,
+        user_id: int,
+        points: int,
+        ends: datetime | None,
+        now: datetime,
+        status: str = "active",
+    ) -> Lot:
+        """A lot that no sum knows of yet."""
+        lot = {"points": points, "original": points, "ends": ends, "made": now, "status": status}
+        self.members[user_id]["lots"].append(lot)
+        return lot
+
+    def count_in(self, member: Member, lot: Lot) -> None:
+        """Points were earned; what the member owes is taken from them."""
+        member["earned"] += lot["points"]
         member["changes"] += 1
+        owed = min(member["owed"], lot["points"])
+        if owed:
+            member["owed"] -= owed
+            member["earned"] -= owed
+            member["changes"] += 1
+            self.draw(lot, owed, "used")
+
+    def draw(self, lot: Lot, points: int, when_empty: str) -> None:
+        """Take points from a lot."""
+        lot["points"] -= points
+        if lot["points"] == 0:
+            lot["status"] = when_empty
 
     def check_in(self, user_id: int, now: datetime) -> tuple[str, int]:
         """("done", points) or ("refused", 0)."""
@@ -145,9 +174,10 @@ class NaiveMall:
         if self.available(user_id, now) < item["points"]:
             return "too dear", 0
         self.settle(user_id, now)
-        self._pay(user_id, item["points"], now)
+        paid = self._pay(user_id, item["points"], now)
         item["stock"] -= 1
-        self.exchanges.append({"user": user_id, "item": item_id, "at": now})
+        made = {"user": user_id, "item": item_id, "at": now, "paid": paid, "cancelled": False}
+        self.exchanges.append(made)
         left = self.available(user_id, now)
         self.keys[user_id, key] = {"item": item_id, "left": left}
         return "made", left
@@ -160,19 +190,27 @@ class NaiveMall:
             "lifetime": datetime.min.replace(tzinfo=UTC),
         }[self.items[item_id]["limit"][1]]
         return sum(
-            made["user"] == user_id and made["item"] == item_id and made["at"] >= since
+            made["user"] == user_id
+            and made["item"] == item_id
+            and made["at"] >= since
+            and not made["cancelled"]
             for made in self.exchanges
         )
 
-    def _pay(self, user_id: int, price: int, now: datetime) -> None:
+    def _pay(self, user_id: int, price: int, now: datetime) -> list[tuple[Lot, int]]:
         member = self.members[user_id]
         member["redeemed"] += price
         member["changes"] += 1
-        for lot in self.live_lots(user_id, now):
-            drawn = min(lot["points"], price)
-            lot["points"] -= drawn
-            price -= drawn
-            if lot["points"] == 0:
-                lot["status"] = "used"
-            if price == 0:
-                return
+        return self.take(self.live_lots(user_id, now), price)
+
+    def take(self, lots: list[Lot], points: int) -> list[tuple[Lot, int]]:
+        """Draw points from lots in their order; what each of them gave."""
+        given = []
+        for lot in lots:
+            drawn = min(lot["points"], points)
+            if drawn:
+                given.append((lot, drawn))
+                self.draw(lot, drawn, "used")
+                points -= drawn
+        assert points == 0
+        return given

@@ -213,12 +213,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert rows == [self._member_row(user_id) for user_id in self.users]
         assert lots == [row for user_id in self.users for row in self._lot_rows(user_id)]
         assert stock == {item_id: item["stock"] for item_id, item in self.model.items.items()}
-        assert tuple(counts) == (len(self.model.exchanges),) * 3
+        made = len(self.model.exchanges)
+        assert tuple(counts) == (made, made + self.model.other_keys, made)
 
     def _member_row(self, user_id: int) -> tuple[int, ...]:
         member = self.model.members[user_id]
-        sums = member["earned"], member["redeemed"], member["expired"], member["changes"]
-        return (user_id, self.model.booked(user_id), *sums)
+        sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes")
+        return (user_id, self.model.booked(user_id), *(member[name] for name in sums))
 
     def _lot_rows(self, user_id: int) -> list[tuple[Any, ...]]:
         names = ("made", "ends", "points", "original", "status")
@@ -239,8 +240,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 _MEMBERS = """
-    SELECT id, points, lifetime_earned, lifetime_redeemed, lifetime_expired, audit_sequence
-    FROM users ORDER BY id
+    SELECT id, points, lifetime_earned, lifetime_redeemed, lifetime_expired, lifetime_adjusted,
+           owed_points, audit_sequence
+    FROM users WHERE external_id <> 'till' ORDER BY id
 """
 _LOTS = """
     SELECT user_id, created_at, expires_at, points, original_points, status

@@ -1,0 +1,176 @@
+"""The same two malls side by side, now with everything that comes back or is corrected."""
+
+from datetime import timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
+from sqlalchemy import text
+
+from models.exchange import ExchangeStatus
+from services.errors import Refusal
+from services.exchange.states import Stepped, exchange_step
+from services.points.activate import Activated, activate_batch
+from services.points.adjust import adjustment_request
+from services.points.extend import extension_request
+from services.points.grant import Granted, grant_request
+from services.points.reverse import Reversed, reversal_request
+from services.transaction import transaction
+from tests.factories import add_item, add_user
+from tests.services.points.naive_returns import NaiveReturns
+from tests.services.points.test_ledger_model import MEMBERS, LedgerMachine
+
+REFERENCES = st.sampled_from([f"order-{number}" for number in range(6)])
+HELD_FOR_HOURS = st.sampled_from([None, None, 1, 30, 24 * 40])
+
+
+class ReturnsMachine(LedgerMachine):
+    """Every rule of the ledger's machine, and those of what comes back."""
+
+    model: NaiveReturns
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = NaiveReturns()
+        self.number = 0
+
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.till = self.run(add_user(self.mall, "till"))
+
+    async def _add_item(self, points: int, stock: int, limit: tuple[int, str] | None = None) -> int:
+        """Coupons, which can be given back while they are unused."""
+        count, period = limit or (None, None)
+        item_id = await add_item(
+            self.mall,
+            points=points,
+            stock=stock,
+            type="coupon",
+            config={"generate": True},
+            per_user_limit_count=count,
+            per_user_limit_period=period,
+        )
+        self.model.items[item_id] = {"points": points, "stock": stock, "limit": limit}
+        return item_id
+
+    def key(self) -> str:
+        """Another one every time: repeated keys are tried elsewhere."""
+        self.number += 1
+        return f"key-{self.number}"
+
+    @rule(who=MEMBERS, points=st.integers(1, 200), reference=REFERENCES, hours=HELD_FOR_HOURS)
+    def grant(self, who: int, points: int, reference: str, hours: int | None) -> None:
+        self.tick()
+        user_id = self.users[who]
+        held_until = None if hours is None else self.clock() + timedelta(hours=hours)
+        request = grant_request(
+            self.till,
+            user_id,
+            points,
+            "campaign",
+            self.key(),
+            reference=reference,
+            available_at=held_until,
+        )
+        answer = self.run(_answered(self.mall.grants.submit(request)))
+        expected = self.model.grant(user_id, points, reference, held_until, self.clock())
+        assert ("done" if isinstance(answer, Granted) else "refused") == expected
+
+    @rule(reference=REFERENCES, points=st.integers(1, 150))
+    def reverse(self, reference: str, points: int) -> None:
+        self.tick()
+        request = reversal_request(self.till, "campaign", reference, points, self.key())
+        answer = self.run(_answered(self.mall.reversals.submit(request)))
+        expected = self.model.reverse(reference, points, self.clock())
+        if isinstance(answer, Reversed):
+            assert (answer.reversed_points, answer.owed_points) == expected
+        else:
+            assert expected == "refused"
+
+    @rule()
+    def activate(self) -> None:
+        self.tick()
+        expected = self.model.activate(self.clock())
+        assert self.run(self._activate()) == (Activated(*expected) if expected[0] else None)
+
+    async def _activate(self) -> Activated | None:
+        async with transaction(self.mall.stores.write) as session:
+            return await activate_batch(session, self.clock)
+
+    @rule(who=MEMBERS, points=st.integers(-150, 100).filter(bool))
+    def adjust(self, who: int, points: int) -> None:
+        self.tick()
+        user_id = self.users[who]
+        request = adjustment_request(self.till, user_id, points, "a reason", self.key())
+        answer = self.run(_answered(self.mall.adjustments.submit(request)))
+        expected = self.model.adjust(user_id, points, self.clock())
+        assert ("refused" if isinstance(answer, Refusal) else "done") == expected
+
+    @rule(who=MEMBERS, which=st.integers(0, 20))
+    def extend(self, who: int, which: int) -> None:
+        self.tick()
+        user_id = self.users[who]
+        lots = self.model.members[user_id]["lots"]
+        lot = lots[which % len(lots)]
+        found = text("SELECT id FROM points_records WHERE user_id = :user AND created_at = :made")
+        lot_id = self.run(self._one(found, user=user_id, made=lot["made"]))
+        request = extension_request(user_id, lot_id, self.key())
+        answer = self.run(_answered(self.mall.extensions.submit(request)))
+        expected = self.model.extend(user_id, lot, self.clock())
+        assert ("refused" if isinstance(answer, Refusal) else "done") == expected
+
+    @rule(which=st.integers(0, 20))
+    def cancel(self, which: int) -> None:
+        if not self.model.exchanges:
+            return
+        self.tick()
+        exchange = self.model.exchanges[which % len(self.model.exchanges)]
+        found = text(
+            "SELECT id FROM exchanges WHERE user_id = :user AND created_at = :at"
+            " ORDER BY audit_sequence OFFSET :number LIMIT 1"
+        )
+        same = [
+            other
+            for other in self.model.exchanges
+            if (other["user"], other["at"]) == (exchange["user"], exchange["at"])
+        ]
+        number = next(place for place, other in enumerate(same) if other is exchange)
+        who, at = exchange["user"], exchange["at"]
+        exchange_id = self.run(self._one(found, user=who, at=at, number=number))
+        step = exchange_step(exchange_id, who, ExchangeStatus.CANCELLED, by_operator=False)
+        answer = self.run(_answered(self.mall.steps.submit(step)))
+        expected = self.model.cancel(exchange, self.clock())
+        if isinstance(answer, Stepped):
+            refund = answer.require_refund()
+            assert (refund.points, refund.lapsed) == expected
+        else:
+            assert expected == "refused"
+
+    async def _one(self, sql: Any, **parameters: Any) -> Any:
+        async with self.mall.stores.read() as session:
+            return (await session.execute(sql, parameters)).scalar_one()
+
+
+async def _answered(call: Any) -> Any:
+    try:
+        return await call
+    except Refusal as refusal:
+        return refusal
+
+
+def test_what_comes_back_is_what_the_naive_model_says() -> None:
+    """30 histories of up to 60 steps."""
+    run_state_machine_as_test(
+        ReturnsMachine,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=60,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
