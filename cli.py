@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,9 @@ from models.migrations import is_current
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
 from resolvers.root import build_schema, export_schema
+from services.imports.files import FileUnusable
+from services.imports.opening_balances import opening_balances
+from services.imports.run import AlreadyRunning, FileFormat, Progress, import_file
 from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
 from services.transaction import is_store_away, reading, transaction
@@ -33,9 +37,11 @@ from settings import Settings, SettingsError, load_settings, require_access
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
+points = typer.Typer(no_args_is_help=True, help="Points in bulk.")
 schema = typer.Typer(no_args_is_help=True, help="The GraphQL schema.")
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(schema, name="schema")
+cli.add_typer(points, name="points")
 
 _GRACE_S = 10
 
@@ -174,6 +180,47 @@ def ledger_verify() -> None:
         return 1 if violations else 0
 
     _run(load_settings(), work)
+
+
+@points.command("import")
+def points_import(
+    file: Annotated[Path, typer.Argument(help="CSV: user,points[,expires_at][,name].")],
+    rejected: Annotated[
+        Path | None, typer.Option(help="Where lines go that cannot be imported.")
+    ] = None,
+) -> None:
+    """Grant the opening balances of a file; run again after an interruption, it goes on."""
+
+    async def work(mall: Mall) -> int:
+        balances = opening_balances(mall.clock, mall.zone)
+        return await _import(mall, file, balances, rejected)
+
+    _run(load_settings(), work)
+
+
+async def _import(mall: Mall, file: Path, format_: FileFormat, rejected: Path | None) -> int:
+    rejected_path = rejected or file.with_suffix(".rejected.csv")
+    try:
+        done = await _show(import_file(mall.stores.bulk, file, format_, rejected_path))
+    except (FileUnusable, AlreadyRunning) as error:
+        typer.echo(str(error), err=True)
+        return 1
+    typer.echo(
+        f"{done.imported:,} imported, {done.duplicates:,} known before, {done.rejected:,} rejected"
+        + (f" (see {rejected_path})" if done.rejected else "")
+    )
+    return 0
+
+
+async def _show(pieces: AsyncIterator[Progress]) -> Progress:
+    """A bar on standard error, moved by every piece that is committed."""
+    progress = await anext(pieces)
+    with typer.progressbar(length=progress.size, file=sys.stderr) as bar:
+        bar.update(progress.position)
+        async for piece in pieces:
+            bar.update(piece.position - progress.position)
+            progress = piece
+    return progress
 
 
 @schema.command("export")

@@ -3,6 +3,7 @@
 from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
+from models.imports import FileImport
 from models.operators import OperatorAction
 from models.outbox import OutboxMessage
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
@@ -16,6 +17,7 @@ __all__ = [
     "Event",
     "Exchange",
     "ExchangeItem",
+    "FileImport",
     "IdempotencyKey",
     "ItemDailyExchanges",
     "LotDraw",

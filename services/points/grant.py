@@ -29,6 +29,7 @@ OWN_SOURCES = frozenset(
         "task",
         "check_in",
         "purchase",
+        "opening_balance",
         "exchange",
         "expiry",
         "extension",

@@ -120,12 +120,18 @@ async def note_logins(
     return [None] * len(user_ids)
 
 
+def anonymous_name(subject: str) -> str:
+    """What a user is called whom nobody named.
+
+    Never the subject itself: many identity providers put an e-mail address there.
+    """
+    return f"member-{sha256(subject.encode()).hexdigest()[:8]}"
+
+
 def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
-    # Never the subject as a name: many identity providers put an e-mail address there.
-    anonymous = f"member-{sha256(claims.subject.encode()).hexdigest()[:8]}"
     return (
         claims.subject,
-        claims.name or anonymous,
+        claims.name or anonymous_name(claims.subject),
         claims.locale or DEFAULT_LOCALE,
         claims.timezone or timezone,
         now,

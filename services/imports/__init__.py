@@ -1,0 +1,1 @@
+"""Bringing files of millions of lines into the mall."""

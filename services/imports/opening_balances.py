@@ -1,0 +1,153 @@
+"""Opening balances: a company moves in with the points that its members had elsewhere.
+
+A line is a member (by external id), the points, and optionally when they end and the member's
+name. Members are created as their first token would. A member has one opening balance, ever: the
+reference of the grant is the member, so a line that comes again is a duplicate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import MAX_POINTS
+from models.users import User
+from services.bulk import Writes, insert_rows
+from services.calendar import Clock
+from services.identifiers import new_id
+from services.imports.files import Line
+from services.imports.run import FileFormat, Settled
+from services.points.accounts import load_lots, lock_accounts, save_accounts
+from services.points.expiry import expiry_of
+from services.points.grant import name_grants
+from services.points.ledger import Account, Cause, Lot, grant
+from services.users.profile import DEFAULT_LOCALE, anonymous_name
+
+SOURCE = "opening_balance"
+_LONGEST_SUBJECT, _LONGEST_NAME = 255, 100
+
+_NEW_USER = ("external_id", "username", "locale", "timezone", "created_at")
+_USERS = text(
+    "SELECT id, external_id FROM users WHERE external_id = ANY(CAST(:subjects AS text[]))"
+)
+_SETTLED = text(
+    """
+    SELECT user_id FROM points_grants
+    WHERE source = :source AND reference = ANY(CAST(:subjects AS text[]))
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningBalance:
+    """One line that can be imported. Without an end the source's own one holds."""
+
+    line: Line
+    subject: str
+    points: int
+    expires_at: datetime | None
+    name: str | None
+
+
+def opening_balances(clock: Clock, zone: ZoneInfo) -> FileFormat:
+    """How a file of opening balances is imported."""
+    return FileFormat(
+        kind=SOURCE,
+        target="",
+        needed=("user", "points"),
+        optional=("expires_at", "name"),
+        settle=partial(import_balances, clock=clock, zone=zone),
+    )
+
+
+def read_line(line: Line, now: datetime) -> OpeningBalance | str:
+    """The balance that a line says, or what is wrong with it."""
+    values = line.values
+    if values is None:
+        return "not as many values as columns"
+    subject, name = values["user"], values.get("name") or None
+    if not 1 <= len(subject) <= _LONGEST_SUBJECT or "\x00" in line.text:
+        return f"user needs 1 to {_LONGEST_SUBJECT} characters"
+    points = values["points"]
+    if not points.isascii() or not points.isdigit() or not 1 <= int(points[:20]) <= MAX_POINTS:
+        return "points must be a whole number above 0"
+    if name is not None and len(name) > _LONGEST_NAME:
+        return f"name takes at most {_LONGEST_NAME} characters"
+    try:
+        expires_at = _instant(values.get("expires_at", ""))
+    except ValueError:
+        return "expires_at must be an instant such as 2027-01-31T00:00:00Z"
+    if expires_at is not None and expires_at <= now:
+        return "expires_at lies in the past"
+    return OpeningBalance(line, subject, int(points), expires_at, name)
+
+
+def _instant(value: str) -> datetime | None:
+    if not value:
+        return None
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError("no offset from UTC")
+    return instant.astimezone(UTC)
+
+
+async def import_balances(
+    session: AsyncSession, lines: Sequence[Line], *, clock: Clock, zone: ZoneInfo
+) -> Settled:
+    """Grant the opening balances of some lines, each once per member."""
+    now = clock()
+    read = [(line, read_line(line, now)) for line in lines]
+    rejected = [(line, said) for line, said in read if isinstance(said, str)]
+    balances = [said for _, said in read if isinstance(said, OpeningBalance)]
+    wanted = {balance.subject: balance for balance in reversed(balances)}  # the first line counts
+    await _create_users(session, wanted, zone, now)
+    imported, too_many = await _grant(session, wanted, clock, zone)
+    duplicates = len(balances) - imported - len(too_many)
+    return Settled(imported, duplicates, [*rejected, *too_many])
+
+
+async def _create_users(
+    session: AsyncSession, wanted: dict[str, OpeningBalance], zone: ZoneInfo, now: datetime
+) -> None:
+    rows = [
+        (subject, wanted[subject].name or anonymous_name(subject), DEFAULT_LOCALE, zone.key, now)
+        for subject in sorted(wanted)
+    ]
+    await insert_rows(session, User, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
+
+
+async def _grant(
+    session: AsyncSession, wanted: dict[str, OpeningBalance], clock: Clock, zone: ZoneInfo
+) -> tuple[int, list[tuple[Line, str]]]:
+    """How many were granted, and the lines of those whose balance could not hold it."""
+    rows = await session.execute(_USERS, {"subjects": list(wanted)})
+    by_user = {row.id: wanted[row.external_id] for row in rows}
+    accounts = await lock_accounts(session, by_user)
+    settled = {"source": SOURCE, "subjects": list(wanted)}
+    for user_id in (await session.execute(_SETTLED, settled)).scalars():
+        del accounts[user_id]
+    now = clock()
+    await load_lots(session, accounts, {}, now)
+    lots: list[Lot] = []
+    too_many: list[tuple[Line, str]] = []
+    for user_id, account in accounts.items():
+        balance = by_user[user_id]
+        if account.points + balance.points > MAX_POINTS:
+            too_many.append((balance.line, "no balance can hold as many"))
+        else:
+            lots.append(_open(account, balance, now, zone))
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    name_grants(writes, lots)
+    await writes.flush(session)
+    return len(lots), too_many
+
+
+def _open(account: Account, balance: OpeningBalance, now: datetime, zone: ZoneInfo) -> Lot:
+    cause = Cause(SOURCE, balance.subject, "import")
+    expires_at = balance.expires_at or expiry_of(SOURCE, now, zone)
+    return grant(account, new_id(), balance.points, cause, expires_at, now)
