@@ -2,10 +2,12 @@
 
 import strawberry
 
-from resolvers.access import Audience, field_for
+from resolvers.access import Audience, field_for, require
 from schema.catalogue import ExchangeItemConnection, ExchangeItemFilter
-from schema.context import Info
+from schema.context import Context, Info
 from services.catalogue.browse import ItemFilter, ItemOrder, count_items, items_page
+from services.catalogue.member_filter import MemberFilter
+from services.errors import Unauthenticated
 from services.paging import require_page_size
 
 
@@ -24,7 +26,7 @@ class CatalogueQuery:
     ) -> ExchangeItemConnection:
         """Active items whose sale has not ended; filters combine."""
         context, size, now = info.context, require_page_size(first), info.context.now()
-        wanted = _wanted(filter)
+        wanted = _wanted(filter, await _for_member(context, filter))
 
         async def count() -> int:
             async with context.read() as session:
@@ -37,7 +39,21 @@ class CatalogueQuery:
         return ExchangeItemConnection.of(page, count)
 
 
-def _wanted(asked: ExchangeItemFilter | None) -> ItemFilter:
+async def _for_member(context: Context, asked: ExchangeItemFilter | None) -> MemberFilter | None:
+    """What is asked about the viewer, if anything is: only members may."""
+    if asked is None or (asked.affordable is None and asked.wished is None):
+        return None
+    require(context.viewer, Audience.MEMBER)
+    user_id, available = context.require_viewer().user_id, 0
+    if asked.affordable is not None:
+        balance = await context.loaders.balance.load(user_id)
+        if balance is None:
+            raise Unauthenticated
+        available = balance.available
+    return MemberFilter(user_id, available, asked.affordable, asked.wished)
+
+
+def _wanted(asked: ExchangeItemFilter | None, member: MemberFilter | None) -> ItemFilter:
     if asked is None:
         return ItemFilter()
     return ItemFilter(
@@ -45,4 +61,5 @@ def _wanted(asked: ExchangeItemFilter | None) -> ItemFilter:
         types=asked.types,
         min_points=asked.min_points,
         max_points=asked.max_points,
+        member=member,
     )

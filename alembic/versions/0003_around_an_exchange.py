@@ -187,9 +187,7 @@ def _operator_actions() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operator_actions")),
     )
     op.create_index("ix_operator_actions_target", "operator_actions", ["kind", "key", "id"])
-    op.create_index(
-        "ix_operator_actions_operator_id", "operator_actions", ["operator_id", "id"]
-    )
+    op.create_index("ix_operator_actions_operator_id", "operator_actions", ["operator_id", "id"])
     op.execute(
         """
         CREATE TRIGGER operator_actions_refuses_change

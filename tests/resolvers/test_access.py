@@ -55,6 +55,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
         MEMBERS,
         f'oneClickExchange(input: {{itemId: "{_ITEM}", idempotencyKey: "k"}}) {{ __typename }}',
     ),
+    "mutation.setWished": (
+        MEMBERS,
+        f'setWished(input: {{itemId: "{_ITEM}", wished: true}}) {{ __typename }}',
+    ),
     "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),
 }

@@ -30,15 +30,15 @@ _PENDING_QUERIES = """
     shares pushHistory experimentAssignment user auditLog kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    cancelExchange extendPoints setWished updateProfile registerDevice unregisterDevice
+    cancelExchange extendPoints updateProfile registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
     submitSatisfaction grantPoints reverseGrant adjustPoints saveTask saveItem adjustStock
     importCoupons updateExchange suspendUser broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
-    CheckInSuccess.unlocked CompleteTaskSuccess.unlocked ExchangeItem.isWished
-    ExchangeItemFilter.search ExchangeItemFilter.affordable ExchangeItemFilter.wished
+    CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
+    ExchangeItemFilter.search
     ExchangeItemOrder.RELEVANCE PointsRecord.extensionOffer User.pushPreferences
 """
 _PENDING_TYPES = """
