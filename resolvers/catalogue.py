@@ -6,6 +6,7 @@ from resolvers.access import Audience, field_for, require
 from schema.catalogue import ExchangeItemConnection, ExchangeItemFilter
 from schema.context import Context, Info
 from services.catalogue.browse import ItemFilter, ItemOrder, count_items, items_page
+from services.catalogue.interests import interest_options
 from services.catalogue.member_filter import MemberFilter
 from services.errors import Unauthenticated
 from services.paging import require_page_size
@@ -37,6 +38,13 @@ class CatalogueQuery:
                 session, wanted, order_by, size=size, after=after, now=now, zone=context.mall.zone
             )
         return ExchangeItemConnection.of(page, count)
+
+    @field_for(Audience.ANYONE, description="Tags to choose interests from, most used first.")
+    async def interest_options(self, info: Info, limit: int = 30) -> list[str]:
+        """Tags of active items; ties by name."""
+        most = require_page_size(limit, "limit")
+        async with info.context.read() as session:
+            return await interest_options(session, most)
 
 
 async def _for_member(context: Context, asked: ExchangeItemFilter | None) -> MemberFilter | None:

@@ -36,6 +36,7 @@ SERVICES = {**MEMBERS, "member": FORBIDDEN, "service": OK}
 OPERATORS = {**MEMBERS, "member": FORBIDDEN}
 
 _ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
+_USER = "VXNlcjox"  # User:1: the first who signed in
 DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.node": (ANYONE, f'node(id: "{_ITEM}") {{ id }}'),
     "query.me": (MEMBERS, "me { id }"),
@@ -43,6 +44,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.balance": (MEMBERS, "balance { available }"),
     "query.expirySummary": (MEMBERS, "expirySummary { days }"),
     "query.pointsHistory": (MEMBERS, "pointsHistory { nodes { id } }"),
+    "query.pointsRules": (ANYONE, "pointsRules { explanation }"),
+    "query.interestOptions": (ANYONE, "interestOptions"),
+    "query.user": (OPERATORS, f'user(id: "{_USER}") {{ id }}'),
+    "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
@@ -54,6 +59,11 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.oneClickExchange": (
         MEMBERS,
         f'oneClickExchange(input: {{itemId: "{_ITEM}", idempotencyKey: "k"}}) {{ __typename }}',
+    ),
+    "mutation.updateProfile": (MEMBERS, "updateProfile(input: {}) { __typename }"),
+    "mutation.suspendUser": (
+        OPERATORS,
+        f'suspendUser(input: {{userId: "{_USER}", reason: "r"}}) {{ __typename }}',
     ),
     "mutation.setWished": (
         MEMBERS,

@@ -26,14 +26,14 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt pointsRules recommendations interestOptions leaderboard myRank achievements
-    shares pushHistory experimentAssignment user auditLog kpis systemHealth alerts experiments
+    pointsPrompt recommendations leaderboard myRank achievements
+    shares pushHistory experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    cancelExchange extendPoints updateProfile registerDevice unregisterDevice
+    cancelExchange extendPoints registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
     submitSatisfaction grantPoints reverseGrant adjustPoints saveTask saveItem adjustStock
-    importCoupons updateExchange suspendUser broadcastPush saveExperiment setExperimentStatus
+    importCoupons updateExchange broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
@@ -44,9 +44,9 @@ _PENDING_MEMBERS = """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
-    ExperimentVariant ExperimentVariantInput ExtensionOffer Gender HealthStatus InvalidState
+    ExperimentVariant ExperimentVariantInput ExtensionOffer HealthStatus InvalidState
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod PerUserLimitInput
-    PointsPrompt PointsRules PushPreferences PushRecord PushRecordConnection PushRecordEdge
+    PointsPrompt PushPreferences PushRecord PushRecordConnection PushRecordEdge
     PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
     Subscription SystemHealth UserProfile UserRank VariantResult
 """
