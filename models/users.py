@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import MAX_POINTS, Base, BigId, one_of
 
 EARLIEST_BIRTH_YEAR = 1900
+MOST_INTERESTS = 50
 
 
 class Gender(StrEnum):
@@ -43,7 +44,7 @@ class User(Base):
         CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
         one_of("gender", Gender),
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
-        CheckConstraint("cardinality(interests) <= 50", name="interests_in_range"),
+        CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
     )
 
     id: Mapped[BigId]

@@ -1,9 +1,9 @@
 """What a member is told about a profile that breaks a rule."""
 
-from models.users import EARLIEST_BIRTH_YEAR
+from models.users import EARLIEST_BIRTH_YEAR, MOST_INTERESTS
 from services.messages import message
 from services.users import update_profile
-from services.users.profile import LONGEST_INTEREST, MOST_INTERESTS
+from services.users.profile import LONGEST_INTEREST
 
 
 def what_is_wrong(error: update_profile.ProfileInvalid, locale: str) -> str:

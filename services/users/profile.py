@@ -15,7 +15,8 @@ from services.calendar import Clock
 from services.users.claims import Claims
 
 DEFAULT_LOCALE = "zh-CN"
-MOST_INTERESTS, LONGEST_INTEREST = 50, 50
+LONGEST_INTEREST = 50
+"""Characters. Tags that are longer cannot be chosen as interests."""
 LOGIN_NOTED_EVERY = timedelta(hours=1)
 """How exact `last_login_at` is: a write for every request would be dear and tell no more."""
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.users import EARLIEST_BIRTH_YEAR, Gender
+from models.users import EARLIEST_BIRTH_YEAR, MOST_INTERESTS, Gender
 from models.users import User as UserTable
 from services.calendar import TIME_ZONES, local_day
 from services.errors import InvalidInput, Unauthenticated
@@ -18,7 +18,6 @@ from services.users.claims import storable
 from services.users.language_tags import read_language_tag
 from services.users.profile import (
     LONGEST_INTEREST,
-    MOST_INTERESTS,
     USER_COLUMNS,
     User,
     user_from_row,

@@ -1,5 +1,6 @@
 """A member asks to be forgotten: the person goes, the books stay."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from models import Base
 from schema.ids import encode_id
 from services.mall import Mall
+from services.transaction import transaction
+from services.users.erase import ExchangesOpen, erase_user
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.commands import run_command
@@ -194,6 +197,34 @@ async def test_while_something_is_on_its_way_nothing_is_erased(
     assert await fingerprint_of_database(mall) == before
     await execute(mall, "UPDATE exchanges SET status = 'completed' WHERE status = :s", s=status)
     assert (await erase(mall, "--yes"))[0] == 0
+
+
+async def test_erasing_and_exchanging_at_once(mall: Mall, client: Client) -> None:
+    """Whichever comes first: no parcel ever loses its address."""
+    item = await add_item(mall, type="physical", stock=100)
+    names = [f"member-{number}" for number in range(8)]
+    for name in names:
+        await give_points(mall, await add_user(mall, name), 100)
+        await client.user_id(name)
+
+    async def forget(name: str) -> bool:
+        try:
+            async with transaction(mall.stores.write) as session:
+                erased = await erase_user(session, name, mall.clock(), timezone="Asia/Shanghai")
+        except ExchangesOpen:
+            return False
+        return erased is not None
+
+    async def take(name: str) -> bool:
+        answer = await exchange(client, name, item, shipping=SHIPPING)
+        return answer["__typename"] == "OneClickExchangeSuccess"
+
+    taken, forgotten = await asyncio.gather(
+        asyncio.gather(*map(take, names)), asyncio.gather(*map(forget, names))
+    )
+    assert [not each for each in taken] == forgotten
+    addresses = await execute(mall, "SELECT address FROM shipments")
+    assert addresses == [(SHIPPING["address"],)] * sum(taken)
 
 
 async def test_erasing_again_or_nobody_changes_nothing(mall: Mall, alice: int) -> None:
