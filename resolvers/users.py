@@ -85,8 +85,7 @@ class UsersMutation:
             user = await update_profile(
                 session, user_id, _changes(input), context.now(), context.mall.zone
             )
-        if user.locale != context.locale:
-            context.speak(user.locale)
+        context.speak(user.locale)  # changed or not: another request may have changed it meanwhile
         return UpdateProfileSuccess(user=User.of(user))
 
     @mutation_for(Audience.OPERATOR)
