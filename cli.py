@@ -32,6 +32,7 @@ from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
 from services.transaction import is_store_away, reading, transaction
 from services.users.claims import Role
+from services.users.erase import Erased, ExchangesOpen, erase_user
 from services.users.tokens import issue_token
 from settings import Settings, SettingsError, load_settings, require_access
 
@@ -39,9 +40,11 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
 points = typer.Typer(no_args_is_help=True, help="Points in bulk.")
 schema = typer.Typer(no_args_is_help=True, help="The GraphQL schema.")
+users = typer.Typer(no_args_is_help=True, help="Members and their data.")
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(schema, name="schema")
 cli.add_typer(points, name="points")
+cli.add_typer(users, name="users")
 
 _GRACE_S = 10
 
@@ -221,6 +224,42 @@ async def _show(pieces: AsyncIterator[Progress]) -> Progress:
             bar.update(piece.position - progress.position)
             progress = piece
     return progress
+
+
+@users.command("erase")
+def users_erase(
+    subject: Annotated[str, typer.Argument(help="The user's external id: `sub` of their tokens.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a user's personal data for ever; the ledger keeps its numbers."""
+    if not yes:
+        typer.confirm(f"Erase the personal data of {subject!r} for ever?", abort=True, err=True)
+
+    async def work(mall: Mall) -> int:
+        try:
+            async with transaction(mall.stores.write) as session:
+                erased = await erase_user(session, subject, mall.clock(), timezone=mall.zone.key)
+        except ExchangesOpen as refusal:
+            typer.echo(
+                f"Nothing was erased: {refusal.count} exchange(s) are on their way. Complete or"
+                " cancel them first.",
+                err=True,
+            )
+            return 1
+        typer.echo(_what_was_erased(subject, erased), err=True)
+        return 0
+
+    _run(load_settings(), work)
+
+
+def _what_was_erased(subject: str, erased: Erased | None) -> str:
+    if erased is None:
+        return f"There is nobody called {subject!r}: nothing to erase."
+    return (
+        f"Erased: user {erased.user_id} is nobody now: {erased.wishes} wish(es) and the address(es)"
+        f" of {erased.shipments} shipment(s) are gone."
+    )
 
 
 @schema.command("export")

@@ -12,6 +12,7 @@ from models.base import Base, Json
 class OperatorAction(Base):
     """One thing an operator did. A trigger refuses UPDATE, DELETE and TRUNCATE.
 
+    `operator_id` is null for what was done by a command, whose caller is no user of the mall.
     `kind` and `key` name what it was done to, as a global id does; `details` say what changed.
     """
 
@@ -22,7 +23,7 @@ class OperatorAction(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    operator_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    operator_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     action: Mapped[str]
     kind: Mapped[str]
     key: Mapped[str]

@@ -1,12 +1,25 @@
 """Members, operators and services, with the cached sums of their ledger."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import MAX_POINTS, Base, BigId
+from models.base import MAX_POINTS, Base, BigId, one_of
+
+EARLIEST_BIRTH_YEAR = 1900
+MOST_INTERESTS = 50
+
+
+class Gender(StrEnum):
+    """What a member says of it (`contract.graphql`, Gender)."""
+
+    FEMALE = "female"
+    MALE = "male"
+    OTHER = "other"
+    UNDISCLOSED = "undisclosed"
 
 
 class User(Base):
@@ -29,6 +42,9 @@ class User(Base):
         ),
         CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
         CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
+        one_of("gender", Gender),
+        CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
+        CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
     )
 
     id: Mapped[BigId]

@@ -2,10 +2,13 @@
 
 import strawberry
 
-from resolvers.access import Audience, field_for
+from resolvers.access import Audience, field_for, require
 from schema.catalogue import ExchangeItemConnection, ExchangeItemFilter
-from schema.context import Info
+from schema.context import Context, Info
 from services.catalogue.browse import ItemFilter, ItemOrder, count_items, items_page
+from services.catalogue.interests import interest_options
+from services.catalogue.member_filter import MemberFilter
+from services.errors import Unauthenticated
 from services.paging import require_page_size
 
 
@@ -24,7 +27,7 @@ class CatalogueQuery:
     ) -> ExchangeItemConnection:
         """Active items whose sale has not ended; filters combine."""
         context, size, now = info.context, require_page_size(first), info.context.now()
-        wanted = _wanted(filter)
+        wanted = _wanted(filter, await _for_member(context, filter))
 
         async def count() -> int:
             async with context.read() as session:
@@ -36,8 +39,29 @@ class CatalogueQuery:
             )
         return ExchangeItemConnection.of(page, count)
 
+    @field_for(Audience.ANYONE, description="Tags to choose interests from, most used first.")
+    async def interest_options(self, info: Info, limit: int = 30) -> list[str]:
+        """Tags of active items; ties by name."""
+        most = require_page_size(limit, "limit")
+        async with info.context.read() as session:
+            return await interest_options(session, most)
 
-def _wanted(asked: ExchangeItemFilter | None) -> ItemFilter:
+
+async def _for_member(context: Context, asked: ExchangeItemFilter | None) -> MemberFilter | None:
+    """What is asked about the viewer, if anything is: only members may."""
+    if asked is None or (asked.affordable is None and asked.wished is None):
+        return None
+    require(context.viewer, Audience.MEMBER)
+    user_id, available = context.require_viewer().user_id, 0
+    if asked.affordable is not None:
+        balance = await context.loaders.balance.load(user_id)
+        if balance is None:
+            raise Unauthenticated
+        available = balance.available
+    return MemberFilter(user_id, available, asked.affordable, asked.wished)
+
+
+def _wanted(asked: ExchangeItemFilter | None, member: MemberFilter | None) -> ItemFilter:
     if asked is None:
         return ItemFilter()
     return ItemFilter(
@@ -45,4 +69,5 @@ def _wanted(asked: ExchangeItemFilter | None) -> ItemFilter:
         types=asked.types,
         min_points=asked.min_points,
         max_points=asked.max_points,
+        member=member,
     )

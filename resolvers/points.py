@@ -31,9 +31,11 @@ from schema.points import (
     RunExpirySuccess,
     load_balance,
 )
+from schema.points_rules import PointsRules
 from services.paging import require_page_size
 from services.points.adjust import adjustment_request
 from services.points.expire import Expired, expire_batch
+from services.points.expiry_rules import ExpiryRules
 from services.points.expiry_summary import expiry_summary
 from services.points.extend import extension_request
 from services.points.grant import grant_request
@@ -73,6 +75,22 @@ class PointsQuery:
         user_id, size = info.context.require_viewer().user_id, require_page_size(first)
         async with info.context.read() as session:
             page = await history_page(session, user_id, size=size, after=after, actions=actions)
+        return PointsChangeConnection.of(page)
+
+    @field_for(Audience.ANYONE)
+    async def points_rules(self, info: Info) -> PointsRules:
+        """How points expire, in the language of whoever asks."""
+        return PointsRules.of(ExpiryRules(), info.context.locale)
+
+    @field_for(Audience.OPERATOR)
+    async def audit_log(
+        self, info: Info, user_id: strawberry.ID, first: int | None = 50, after: str | None = None
+    ) -> PointsChangeConnection:
+        """What changed any user's balance, newest first; empty for a user who is not there."""
+        size = require_page_size(50 if first is None else first)
+        owner_id = int_key(user_id, "User")
+        async with info.context.read() as session:
+            page = await history_page(session, owner_id, size=size, after=after, actions=None)
         return PointsChangeConnection.of(page)
 
 

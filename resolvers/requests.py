@@ -31,6 +31,7 @@ class Requests:
         """Nobody is known yet."""
         self._mall = mall
         self._known: dict[str, tuple[Identity, datetime]] = {}
+        self._forgotten = 0
         self._notes: set[asyncio.Task[None]] = set()
 
     async def context(self, connection: HTTPConnection) -> Context:
@@ -46,7 +47,7 @@ class Requests:
             viewer.locale if viewer else negotiate_locale(_text(headers.get(b"accept-language")))
         )
         client = scope.get("client")
-        return Context(self._mall, viewer, locale, client and client[0])
+        return Context(self._mall, viewer, locale, client and client[0], self.forget)
 
     async def on_connect(self, context: Context, payload: dict[str, Any]) -> float | None:
         """Sign a WebSocket in by its `connection_init`; returns when its token expires.
@@ -60,6 +61,11 @@ class Requests:
             context.viewer, context.locale = viewer, viewer.locale
         return context.viewer and context.viewer.token_expires_at_s
 
+    def forget(self, viewer: Viewer) -> None:
+        """Read anew who the viewer is when they next ask; what is being read is not kept."""
+        self._known.pop(viewer.subject, None)
+        self._forgotten += 1
+
     async def _viewer(self, authorization: str | None) -> Viewer | None:
         try:
             token = bearer_token(authorization)
@@ -70,23 +76,34 @@ class Requests:
             _log.info("token_refused", reason=error.reason)
             raise Unauthenticated from error
         identity = await self._identity(claims)
-        return Viewer(identity.user_id, claims.roles, identity.locale, claims.expires_at)
+        return Viewer(
+            user_id=identity.user_id,
+            subject=claims.subject,
+            roles=claims.roles,
+            locale=identity.locale,
+            token_expires_at_s=claims.expires_at,
+        )
 
     async def _identity(self, claims: Claims) -> Identity:
         now = self._mall.clock()
         known = self._known.get(claims.subject)
         if known is not None and known[1] > now:
             return known[0]
+        forgotten = self._forgotten
         identity = await self._mall.sign_ins.submit(claims)
         identity = identity or await self._mall.sign_ups.submit(claims)
         if identity is None:
             raise LookupError("a user that was just created is gone")
         if identity.is_login_unnoted:
             self._note_login(identity.user_id)
+        if forgotten == self._forgotten:  # else it may have been read before what it forgot
+            self._remember(claims.subject, identity, now)
+        return identity
+
+    def _remember(self, subject: str, identity: Identity, now: datetime) -> None:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[claims.subject] = (identity, now + _KNOWN_FOR)
-        return identity
+        self._known[subject] = (identity, now + _KNOWN_FOR)
 
     def _note_login(self, user_id: int) -> None:
         """Note a login beside the request, not before it."""

@@ -19,7 +19,8 @@ from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
-from resolvers.users import UsersQuery
+from resolvers.users import UsersMutation, UsersQuery
+from resolvers.wishes import WishesMutation
 from schema.rewards import Coupon
 from schema.scalars import SCALARS
 
@@ -30,7 +31,7 @@ class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery):
 
 
 @strawberry.type
-class Mutation(TasksMutation, ExchangeMutation, PointsMutation):
+class Mutation(TasksMutation, ExchangeMutation, PointsMutation, UsersMutation, WishesMutation):
     """What can be changed."""
 
 

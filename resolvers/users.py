@@ -1,26 +1,38 @@
 """Root fields of users, and `node`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
 
 import strawberry
 
-from resolvers.access import Audience, field_for, require
+from resolvers.access import Audience, field_for, mutation_for, require
 from schema.catalogue import ExchangeItem
 from schema.context import Context, Info
 from schema.exchange import Exchange
-from schema.ids import decode_id, parse_int, parse_uuid
+from schema.ids import decode_id, int_key, parse_int, parse_uuid
 from schema.node import Node
 from schema.points import PointsChange, PointsRecord
 from schema.rewards import Coupon
 from schema.tasks import Task
-from schema.users import User
+from schema.users import (
+    SuspendUserInput,
+    SuspendUserResult,
+    SuspendUserSuccess,
+    UpdateProfileInput,
+    UpdateProfileResult,
+    UpdateProfileSuccess,
+    User,
+)
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
 from services.points.history import find_change
 from services.points.lots import find_lot
 from services.tasks.browse import member_tasks
+from services.transaction import transaction
 from services.users.claims import Role
 from services.users.profile import users_by_id
+from services.users.suspend import suspend_user
+from services.users.update_profile import ProfileChanges, update_profile
 
 
 @strawberry.type
@@ -50,6 +62,52 @@ class UsersQuery:
         if kind != "ExchangeItem":
             require(info.context.viewer, Audience.MEMBER)
         return await find(info.context, key)
+
+    @field_for(Audience.OPERATOR)
+    async def user(self, info: Info, id: strawberry.ID) -> User | None:
+        """Any user by id; null when there is none."""
+        user_id = int_key(id, "User")
+        async with info.context.read() as session:
+            found = (await users_by_id(session, [user_id])).get(user_id)
+        return User.of(found) if found else None
+
+
+@strawberry.type
+class UsersMutation:
+    """What members say about themselves, and what operators do about them."""
+
+    @mutation_for(Audience.MEMBER)
+    async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
+        """Change the viewer's profile; what is answered from now on speaks its language."""
+        context = info.context
+        user_id = context.require_viewer().user_id
+        async with transaction(context.mall.stores.write) as session:
+            user = await update_profile(
+                session, user_id, _changes(input), context.now(), context.mall.zone
+            )
+        context.speak(user.locale)  # changed or not: another request may have changed it meanwhile
+        return UpdateProfileSuccess(user=User.of(user))
+
+    @mutation_for(Audience.OPERATOR)
+    async def suspend_user(self, info: Info, input: SuspendUserInput) -> SuspendUserResult:
+        """Keep a user from earning and spending until then, or let them again."""
+        context = info.context
+        async with transaction(context.mall.stores.write) as session:
+            user = await suspend_user(
+                session,
+                context.require_viewer().user_id,
+                int_key(input.user_id, "User"),
+                input.until,
+                input.reason,
+                context.now(),
+            )
+        return SuspendUserSuccess(user=User.of(user))
+
+
+def _changes(asked: UpdateProfileInput) -> ProfileChanges:
+    """The fields that were given, null or not."""
+    given = {name: value for name, value in vars(asked).items() if value is not strawberry.UNSET}
+    return cast("ProfileChanges", given)
 
 
 def _may_see(context: Context, owner_id: int) -> bool:

@@ -66,6 +66,14 @@ class ExchangeItem(Node):
         available = balance.available if balance else 0
         return can_exchange(self.item, available, taken, context.now(), context.mall.zone)
 
+    @strawberry.field
+    async def is_wished(self, info: Info) -> bool | None:
+        """Whether it is on the viewer's wish list; null for anonymous requests."""
+        viewer = info.context.viewer
+        if viewer is None:
+            return None
+        return await info.context.loaders.wished.load((viewer.user_id, self.item.id)) or False
+
     @classmethod
     def of(cls, item: Item) -> "ExchangeItem":
         """The contract's view of an item."""
@@ -128,3 +136,13 @@ class ExchangeItemFilter:
     types: list[ExchangeItemType] | None = None
     min_points: Points | None = None
     max_points: Points | None = None
+    affordable: bool | None = strawberry.field(
+        default=None,
+        description="Whether the viewer's available points pay for it; false: those that they do"
+        " not. For members.",
+    )
+    wished: bool | None = strawberry.field(
+        default=None,
+        description="Whether it is on the viewer's wish list; false: those that are not. For"
+        " members.",
+    )

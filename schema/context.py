@@ -1,9 +1,9 @@
 """What a field may ask for: who is asking, the mall, and loaders that batch what they read."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -25,6 +25,7 @@ class Viewer:
     """The user a valid token speaks for."""
 
     user_id: int
+    subject: str
     roles: frozenset[Role]
     locale: str
     token_expires_at_s: float
@@ -38,10 +39,33 @@ class Context:
     viewer: Viewer | None
     locale: str
     remote_address: str | None
+    forget_viewer: Callable[[Viewer], None]
+    """Lets the next request of this process read anew who the viewer is."""
+    connection: "Context | None" = None
+    """The WebSocket connection's own context, of which this is one operation's copy."""
 
     def __copy__(self) -> "Context":
         """The same asker with nothing loaded: what each operation of a WebSocket gets."""
-        return Context(self.mall, self.viewer, self.locale, self.remote_address)
+        return Context(
+            self.mall,
+            self.viewer,
+            self.locale,
+            self.remote_address,
+            self.forget_viewer,
+            self.connection or self,
+        )
+
+    def speak(self, locale: str) -> None:
+        """Speak the viewer's new language: for the rest of this request, or of its connection.
+
+        Later requests of this process speak it too; other processes, and sockets that are open
+        already, when they next ask who a token speaks for.
+        """
+        viewer = replace(self.require_viewer(), locale=locale)
+        for context in (self, self.connection):
+            if context is not None:
+                context.viewer, context.locale = viewer, locale
+        self.forget_viewer(viewer)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:

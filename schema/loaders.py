@@ -14,6 +14,7 @@ from models.catalogue import LimitPeriod
 from services.calendar import Clock
 from services.catalogue.items import Item, items_by_id
 from services.catalogue.popularity import exchange_counts
+from services.catalogue.wishes import WishOf, find_wishes
 from services.exchange.decide import Exchange
 from services.exchange.history import (
     draws_by_payment,
@@ -74,6 +75,11 @@ class Loaders:
         return self._loader(
             lambda session, pairs: count_taken(session, pairs, self._clock(), self._zone)
         )
+
+    @cached_property
+    def wished(self) -> DataLoader[WishOf, bool | None]:
+        """Whether a user wishes for an item, by (user id, item id); None for no."""
+        return self._loader(find_wishes)
 
     @cached_property
     def exchange(self) -> DataLoader[UUID, Exchange | None]:

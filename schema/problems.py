@@ -10,6 +10,7 @@ import strawberry
 from models.catalogue import LimitPeriod
 from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
+from schema.profile_texts import what_is_wrong
 from schema.scalars import Points
 from services import errors, idempotency
 from services.catalogue import items
@@ -18,6 +19,7 @@ from services.messages import message
 from services.points import ledger
 from services.tasks import events, rules
 from services.tasks.rules import TaskRefusal
+from services.users import update_profile
 
 strawberry.enum(TaskRefusal)
 
@@ -95,6 +97,8 @@ def _what_is_invalid(error: errors.InvalidInput, locale: str) -> str:
             return message(
                 locale, "At most {most} events fit one call.", most=events.MOST_EVENTS_A_CALL
             )
+        case update_profile.ProfileInvalid():
+            return what_is_wrong(error, locale)
         case _:
             return message(locale, "The request is not valid: {problem}", problem=error.problem)
 

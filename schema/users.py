@@ -1,17 +1,22 @@
-"""The signed-in user."""
+"""The signed-in user, and what they and operators change of one."""
 
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 
+from models.users import Gender
 from schema.context import Info
 from schema.ids import encode_id
 from schema.node import Node
 from schema.points import Balance, load_balance
+from schema.problems import InvalidInput, NotFound
 from schema.rewards import VipMembership
 from services.calendar import local_day
 from services.tasks.check_in import running_streak
 from services.users import profile
+
+strawberry.enum(Gender)
 
 
 @strawberry.type(description="The signed-in user, or any user to an operator.")
@@ -64,3 +69,46 @@ class User(Node):
             suspended_until=user.suspended_until,
             user_id=user.id,
         )
+
+
+@strawberry.input
+class UpdateProfileInput:
+    """What to change: a field that is left out stays, null clears it where it may be empty."""
+
+    avatar_url: str | None = strawberry.UNSET
+    locale: str | None = strawberry.UNSET
+    timezone: str | None = strawberry.UNSET
+    gender: Gender | None = strawberry.UNSET
+    birth_year: int | None = strawberry.UNSET
+    interests: list[str] | None = strawberry.UNSET
+
+
+@strawberry.type
+class UpdateProfileSuccess:
+    """The user as they now are."""
+
+    user: User
+
+
+UpdateProfileResult = Annotated[
+    UpdateProfileSuccess | InvalidInput, strawberry.union("UpdateProfileResult")
+]
+
+
+@strawberry.input
+class SuspendUserInput:
+    """`until`: in the future; null lifts the suspension. `reason`: 1 to 500 characters."""
+
+    user_id: strawberry.ID
+    until: datetime | None = None
+    reason: str
+
+
+@strawberry.type
+class SuspendUserSuccess:
+    """The user as they now are."""
+
+    user: User
+
+
+SuspendUserResult = Annotated[SuspendUserSuccess | NotFound, strawberry.union("SuspendUserResult")]

@@ -7,12 +7,15 @@ import calendar
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 Clock = Callable[[], datetime]
 """Tells the present instant, in UTC. Passed in, so that tests can move time."""
 
 SpanUnit = Literal["days", "months", "years"]
+
+TIME_ZONES = frozenset(available_timezones() - {"localtime"})  # this host's own, not IANA's
+"""The names of all time zones."""
 
 
 def system_clock() -> datetime:

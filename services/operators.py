@@ -13,7 +13,7 @@ _COLUMNS = ("id", "operator_id", "action", "kind", "key", "details", "created_at
 
 def note_action(
     writes: Writes,
-    operator_id: int,
+    operator_id: int | None,
     action: str,
     target: tuple[str, object],
     details: Mapping[str, Any],
@@ -21,8 +21,9 @@ def note_action(
 ) -> None:
     """Add one operator's action to what is written.
 
-    `target` is (kind, key), as in a global id; `details` are JSON: what changed from what to
-    what, and the reason where one was given.
+    `operator_id` is None for a command, whose caller is no user of the mall. `target` is
+    (kind, key), as in a global id; `details` are JSON: what changed from what to what, and the
+    reason where one was given.
     """
     kind, key = target
     row = (new_id(), operator_id, action, kind, str(key), details, now)

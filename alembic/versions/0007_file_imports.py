@@ -1,6 +1,6 @@
 """Files of opening balances and coupon codes, imported piece by piece.
 
-Revision: 0007, after 0003
+Revision: 0007, after 0006
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0003"
+down_revision = "0006"
 
 _COUNTS = ("position", "imported", "duplicates", "rejected", "rejected_bytes")
 

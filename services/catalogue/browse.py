@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.catalogue import ExchangeItem, ExchangeItemType
 from services.bulk import among
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row
+from services.catalogue.member_filter import MemberFilter
 from services.catalogue.popularity import popularity
 from services.errors import BadInput
 from services.paging import Page, decode_cursor, encode_cursor, page_of
@@ -35,6 +36,7 @@ class ItemFilter:
     types: Sequence[ExchangeItemType] | None = None
     min_points: int | None = None
     max_points: int | None = None
+    member: MemberFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def _conditions(wanted: ItemFilter, now: datetime) -> list[ColumnElement[bool]]:
         conditions.append(ExchangeItem.points >= wanted.min_points)
     if wanted.max_points is not None:
         conditions.append(ExchangeItem.points <= wanted.max_points)
+    if wanted.member is not None:
+        conditions += wanted.member.conditions()
     return conditions
 
 

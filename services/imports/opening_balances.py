@@ -2,7 +2,7 @@
 
 A line is a member (by external id), the points, and optionally when they end and the member's
 name. Members are created as their first token would. A member has one opening balance, ever: the
-reference of the grant is the member, so a line that comes again is a duplicate.
+reference of the grant is the member's number, so a line that comes again is a duplicate.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _USERS = text(
 _SETTLED = text(
     """
     SELECT user_id FROM points_grants
-    WHERE source = :source AND reference = ANY(CAST(:subjects AS text[]))
+    WHERE source = :source AND reference = ANY(CAST(:references AS text[]))
     """
 )
 
@@ -127,7 +127,7 @@ async def _grant(
     rows = await session.execute(_USERS, {"subjects": list(wanted)})
     by_user = {row.id: wanted[row.external_id] for row in rows}
     accounts = await lock_accounts(session, by_user)
-    settled = {"source": SOURCE, "subjects": list(wanted)}
+    settled = {"source": SOURCE, "references": [str(user_id) for user_id in by_user]}
     for user_id in (await session.execute(_SETTLED, settled)).scalars():
         del accounts[user_id]
     now = clock()
@@ -148,6 +148,7 @@ async def _grant(
 
 
 def _open(account: Account, balance: OpeningBalance, now: datetime, zone: ZoneInfo) -> Lot:
-    cause = Cause(SOURCE, balance.subject, "import")
+    # Not the external id: a member's personal data may have to be erased, the ledger never is.
+    cause = Cause(SOURCE, str(account.user_id), "import")
     expires_at = balance.expires_at or expiry_of(SOURCE, now, zone)
     return grant(account, new_id(), balance.points, cause, expires_at, now)

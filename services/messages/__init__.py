@@ -12,6 +12,7 @@ from pathlib import Path
 
 from babel import Locale
 from babel.dates import format_date
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -23,8 +24,8 @@ ENGLISH = "en"
 def message(locale: str, text: str, /, **facts: object) -> str:
     """Say ``text``, English with ``{name}`` placeholders, in the reader's language.
 
-    Numbers and dates among the facts are written as the language does. Raises KeyError when a
-    placeholder's fact is missing.
+    Numbers, dates and tuples among the facts are written as the language does. Raises KeyError
+    when a placeholder's fact is missing.
     """
     said = _TRANSLATIONS[_language(locale)].gettext(text)
     return said.format_map(_written(locale, facts))
@@ -82,6 +83,8 @@ def _write(fact: object, babel_locale: Locale) -> object:
         return format_decimal(fact, locale=babel_locale)
     if isinstance(fact, date):
         return format_date(fact, "long", locale=babel_locale)
+    if isinstance(fact, tuple):
+        return format_list([str(_write(each, babel_locale)) for each in fact], locale=babel_locale)
     return fact
 
 

@@ -11,6 +11,9 @@ from services.calendar import SpanUnit, add_span
 EXPIRING_SOON_DAYS = 7
 """Points that expire within this many days are worth a warning."""
 
+REMINDER_DAYS = (7, 3, 1)
+"""How many days before points expire their member is reminded."""
+
 _LONGEST = {"days": 36_500, "months": 1_200, "years": 100}
 
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
-from zoneinfo import available_timezones
+
+from services.calendar import TIME_ZONES
 
 _LONGEST_SUBJECT = 255
 _LONGEST_NAME = 64
 _LAST_INSTANT_S = 253_402_300_799  # the end of year 9999, the last that datetime knows
 _LOCALES = {"zh": "zh-CN", "en": "en"}
-_TIME_ZONES = frozenset(available_timezones() - {"localtime"})  # this host's own, not IANA's
 _UNSTORABLE = {"Cc", "Cs"}  # control characters (PostgreSQL refuses NUL) and lone surrogates
 
 
@@ -87,7 +87,7 @@ def _instant(payload: Mapping[str, object], claim: str) -> float | None:
 def _subject(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_SUBJECT:
         raise TokenInvalid("sub is missing, empty or too long")
-    if _storable(value) != value:
+    if storable(value) != value:
         raise TokenInvalid("sub has characters that cannot be stored")
     return value
 
@@ -102,7 +102,7 @@ def _roles(value: object) -> frozenset[Role]:
 def _name(value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    return _storable(value).strip()[:_LONGEST_NAME].strip() or None
+    return storable(value).strip()[:_LONGEST_NAME].strip() or None
 
 
 def _locale(value: object) -> str | None:
@@ -112,8 +112,9 @@ def _locale(value: object) -> str | None:
 
 
 def _timezone(value: object) -> str | None:
-    return value if isinstance(value, str) and value in _TIME_ZONES else None
+    return value if isinstance(value, str) and value in TIME_ZONES else None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text without control characters and lone surrogates."""
     return "".join(letter for letter in text if unicodedata.category(letter) not in _UNSTORABLE)

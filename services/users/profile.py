@@ -15,6 +15,8 @@ from services.calendar import Clock
 from services.users.claims import Claims
 
 DEFAULT_LOCALE = "zh-CN"
+LONGEST_INTEREST = 50
+"""Characters. Tags that are longer cannot be chosen as interests."""
 LOGIN_NOTED_EVERY = timedelta(hours=1)
 """How exact `last_login_at` is: a write for every request would be dear and tell no more."""
 
@@ -60,7 +62,7 @@ _NOTE_LOGINS = text(
                  FOR NO KEY UPDATE SKIP LOCKED)
     """
 )
-_USER = tuple(
+USER_COLUMNS = tuple(
     getattr(UserTable, name)
     for name in (
         "id",
@@ -141,9 +143,10 @@ def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
 
 async def users_by_id(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, User]:
     """Those of `user_ids` that exist."""
-    rows = await session.execute(select(*_USER).where(among(UserTable.id, user_ids)))
-    return {row["id"]: _user(row) for row in rows.mappings()}
+    rows = await session.execute(select(*USER_COLUMNS).where(among(UserTable.id, user_ids)))
+    return {row["id"]: user_from_row(row) for row in rows.mappings()}
 
 
-def _user(row: RowMapping) -> User:
+def user_from_row(row: RowMapping) -> User:
+    """Read a row of USER_COLUMNS."""
     return User(**dict[str, Any](row, interests=tuple(row["interests"])))

@@ -37,7 +37,7 @@ SERVICES = {**MEMBERS, "member": FORBIDDEN, "service": OK}
 OPERATORS = {**MEMBERS, "member": FORBIDDEN}
 
 _ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
-_USER = encode_id("User", 1)
+_USER = encode_id("User", 1)  # the first who signed in
 _LOT = encode_id("PointsRecord", "00000000-0000-7000-8000-000000000001")
 _EXCHANGE = encode_id("Exchange", "00000000-0000-7000-8000-000000000001")
 DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
@@ -47,6 +47,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.balance": (MEMBERS, "balance { available }"),
     "query.expirySummary": (MEMBERS, "expirySummary { days }"),
     "query.pointsHistory": (MEMBERS, "pointsHistory { nodes { id } }"),
+    "query.pointsRules": (ANYONE, "pointsRules { explanation }"),
+    "query.interestOptions": (ANYONE, "interestOptions"),
+    "query.user": (OPERATORS, f'user(id: "{_USER}") {{ id }}'),
+    "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
@@ -88,6 +92,15 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.updateExchange": (
         OPERATORS,
         f'updateExchange(input: {{exchangeId: "{_EXCHANGE}", status: SHIPPED}}) {{ __typename }}',
+    ),
+    "mutation.updateProfile": (MEMBERS, "updateProfile(input: {}) { __typename }"),
+    "mutation.suspendUser": (
+        OPERATORS,
+        f'suspendUser(input: {{userId: "{_USER}", reason: "r"}}) {{ __typename }}',
+    ),
+    "mutation.setWished": (
+        MEMBERS,
+        f'setWished(input: {{itemId: "{_ITEM}", wished: true}}) {{ __typename }}',
     ),
     "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),

@@ -26,27 +26,27 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt pointsRules recommendations interestOptions leaderboard myRank achievements
-    shares pushHistory experimentAssignment user auditLog kpis systemHealth alerts experiments
+    pointsPrompt recommendations leaderboard myRank achievements
+    shares pushHistory experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    setWished updateProfile registerDevice unregisterDevice
+    registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
     submitSatisfaction saveTask saveItem adjustStock
-    importCoupons suspendUser broadcastPush saveExperiment setExperimentStatus
+    importCoupons broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
-    CheckInSuccess.unlocked CompleteTaskSuccess.unlocked ExchangeItem.isWished
-    ExchangeItemFilter.search ExchangeItemFilter.affordable ExchangeItemFilter.wished
+    CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
+    ExchangeItemFilter.search
     ExchangeItemOrder.RELEVANCE User.pushPreferences
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
-    ExperimentVariant ExperimentVariantInput Gender HealthStatus
+    ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod PerUserLimitInput
-    PointsPrompt PointsRules PushPreferences PushRecord PushRecordConnection PushRecordEdge
+    PointsPrompt PushPreferences PushRecord PushRecordConnection PushRecordEdge
     PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
     Subscription SystemHealth UserProfile UserRank VariantResult
 """

@@ -1,0 +1,114 @@
+"""Deleting a member's personal data on request, while the ledger stays whole.
+
+What is a number of the books stays, under a name that says nothing: lots, changes of the balance,
+exchanges, coupons and their codes, memberships, completed tasks. What says who it was, where they
+live or what they like goes.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.bulk import Writes
+from services.errors import InvalidState
+from services.operators import note_action
+from services.users.profile import DEFAULT_LOCALE
+
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+# FOR UPDATE, for the key itself changes; movements of the user wait, and find the suspension.
+_LOCK = text("SELECT id FROM users WHERE external_id = :subject FOR UPDATE")
+_COUNT_OPEN = text(
+    """
+    SELECT count(*) FROM exchanges
+    WHERE user_id = :user_id AND status NOT IN ('completed', 'cancelled')
+    """
+)
+# Suspended as well: other processes may remember for a while whose token it was.
+_FORGET_USER = text(
+    """
+    UPDATE users
+    SET external_id = :placeholder, username = 'erased-' || id, email = NULL, phone = NULL,
+        avatar_url = NULL, gender = NULL, birth_year = NULL, interests = '{}', locale = :locale,
+        timezone = :timezone, last_login_at = NULL, suspended_until = :for_ever, erased_at = :now
+    WHERE id = :user_id
+    """
+)
+# The row stays: it is what says that the exchange gave its reward. A tracking number leads to the
+# address; a reason and what other systems said of an event may hold anything.
+_FORGET_SHIPMENTS = text(
+    """
+    UPDATE shipments SET recipient = NULL, phone = NULL, address = NULL, tracking_number = NULL
+    FROM exchanges WHERE exchanges.id = exchange_id AND user_id = :user_id
+    """
+)
+_FORGET_REASONS = text(
+    "UPDATE exchanges SET cancel_reason = NULL WHERE user_id = :user_id AND cancel_reason <> ''"
+)
+_FORGET_EVENTS = text("UPDATE events SET attributes = '{}' WHERE user_id = :user_id")
+_FORGET_WISHES = text("DELETE FROM wishes WHERE user_id = :user_id")
+
+
+class ExchangesOpen(InvalidState):
+    """`count` exchanges are neither completed nor cancelled: what they send needs its address."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("open")
+        self.count = count
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Whose personal data is gone, and how many of their wishes and shipments held some."""
+
+    user_id: int
+    wishes: int
+    shipments: int
+
+
+async def erase_user(
+    session: AsyncSession, subject: str, now: datetime, *, timezone: str
+) -> Erased | None:
+    """Delete the personal data of the user with that external id; None when there is nobody.
+
+    A token of the same subject makes a new user afterwards, so that erasing again finds nobody.
+    `timezone` is the mall's. Raises ExchangesOpen, and then nothing has changed.
+    """
+    user_id = (await session.execute(_LOCK, {"subject": subject})).scalar_one_or_none()
+    if user_id is None:
+        return None
+    whose = {"user_id": user_id}
+    open_exchanges = (await session.execute(_COUNT_OPEN, whose)).scalar_one()
+    if open_exchanges:
+        raise ExchangesOpen(open_exchanges)
+    await session.execute(_FORGET_USER, _nobody(user_id, now, timezone))
+    await session.execute(_FORGET_REASONS, whose)
+    await session.execute(_FORGET_EVENTS, whose)
+    shipments: Any = await session.execute(_FORGET_SHIPMENTS, whose)
+    wishes: Any = await session.execute(_FORGET_WISHES, whose)
+    erased = Erased(user_id, wishes.rowcount, shipments.rowcount)
+    await _note(session, erased, now)
+    return erased
+
+
+def _nobody(user_id: int, now: datetime, timezone: str) -> dict[str, Any]:
+    """What the user is from now on. No subject can be the placeholder: nobody can guess it."""
+    return {
+        "user_id": user_id,
+        "placeholder": f"erased:{secrets.token_urlsafe(32)}",
+        "locale": DEFAULT_LOCALE,
+        "timezone": timezone,
+        "for_ever": FOR_EVER,
+        "now": now,
+    }
+
+
+async def _note(session: AsyncSession, erased: Erased, now: datetime) -> None:
+    writes = Writes()
+    details = {"wishes": erased.wishes, "shipments": erased.shipments}
+    note_action(writes, None, "erase", ("User", erased.user_id), details, now)
+    await writes.flush(session)

@@ -1,0 +1,268 @@
+"""A member asks to be forgotten: the person goes, the books stay."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models import Base
+from schema.ids import encode_id
+from services.mall import Mall
+from services.transaction import transaction
+from services.users.erase import ExchangesOpen, erase_user
+from tests.client import Client
+from tests.clock import MovableClock
+from tests.commands import run_command
+from tests.factories import (
+    add_item,
+    add_user,
+    execute,
+    fingerprint_of_database,
+    give_points,
+    points_of,
+)
+from tests.journeys.steps import check_in, event, exchange, record
+from tests.journeys.test_profile import UPDATE
+from tests.journeys.test_suspension import UNTIL, suspend
+from tests.journeys.test_wishes import wish
+
+PERSON = {
+    "email": "alice@mall.test",
+    "phone": "13800000000",
+    "avatar_url": "https://cdn.test/alice.png",
+    "locale": "en-GB",
+    "timezone": "Europe/London",
+    "gender": "female",
+    "birth_year": 1987,
+    "interests": ["needlework"],
+}
+SHIPPING = {"recipient": "Alice Liddell", "phone": "13911111111", "address": "1 Elm Street"}
+TRACES = (
+    *("alice", "mall.test", "1380000", "en-gb", "london", "female", "1987", "needlework"),
+    *("liddell", "1391111", "elm street", "track-1", "moved away", "white rabbit"),
+)
+
+GONE = "1 wish(es) and the address(es) of 2 shipment(s) are gone"
+
+ERASED = {
+    "users": "name, external id, contacts, profile",
+    "shipments": "recipient, phone, address, tracking number",
+    "exchanges": "reasons of cancellations",
+    "events": "attributes",
+    "wishes": "all",
+}
+KEPT = {
+    "points_records": "the books",
+    "points_grants": "the books",
+    "points_audit_log": "the books",
+    "lot_draws": "the books",
+    "idempotency_keys": "no text of a member's but the key; what it answered are numbers",
+    "user_coupons": "the books: a code is issued once",
+    "coupon_codes": "the books",
+    "user_vip": "the books",
+    "user_tasks": "the books",
+    "check_ins": "the books",
+    "operator_actions": "what operators did, for ever",
+}
+NOT_ABOUT_USERS = {"exchange_items", "item_daily_exchanges", "tasks", "outbox", "file_imports"}
+
+
+async def finish(mall: Mall, status: str = "completed") -> None:
+    """Let every exchange that is pending come to that."""
+    await execute(mall, "UPDATE exchanges SET status = :s WHERE status = 'pending'", s=status)
+
+
+async def cancel(mall: Mall, item_id: int) -> None:
+    """Cancel the item's pending exchange, as if its lots had ended: only the stock comes back."""
+    for change in (
+        "UPDATE exchange_items SET stock = stock + 1 WHERE id = :i",
+        "UPDATE item_daily_exchanges SET exchanges = exchanges - 1 WHERE item_id = :i",
+        """UPDATE exchanges SET status = 'cancelled', cancelled_at = now(), refunded_points = 0,
+           lapsed_points = points, cancel_reason = 'moved away'
+           WHERE item_id = :i AND status = 'pending'""",
+    ):
+        await execute(mall, change, i=item_id)
+
+
+@pytest.fixture
+async def alice(mall: Mall, client: Client) -> int:
+    """Alice, with something of everything that a member leaves behind."""
+    user_id = await add_user(mall, "alice", **PERSON)
+    await give_points(mall, user_id, 1000)
+    parcel = await add_item(mall, type="physical")
+    coupon = await add_item(mall, type="coupon", config={"generate": True})
+    vip = await add_item(mall, type="vip", config={"level": 1, "days": 30})
+    for number, item in enumerate((parcel, coupon, vip)):
+        await exchange(client, "alice", item, f"key {number}", shipping=SHIPPING)
+    await finish(mall)
+    await execute(mall, "UPDATE shipments SET tracking_number = 'track-1'")
+    await exchange(client, "alice", parcel, "key 3", shipping=SHIPPING)
+    await cancel(mall, parcel)
+    await wish(client, "alice", parcel)
+    await check_in(client, "alice")
+    seen = event(user_id, "e", mall.clock(), attributes={"seen": "White Rabbit"})
+    await record(client, seen)
+    return user_id
+
+
+async def everything(mall: Mall) -> str:
+    """All rows of all tables, as text."""
+    rows = [await execute(mall, f"SELECT t::text FROM {name} t") for name in Base.metadata.tables]
+    return "\n".join(row for table in rows for (row,) in table).lower()
+
+
+async def erase(mall: Mall, *options: str, typed: str = "") -> tuple[int, str]:
+    """Exit code and words of the command."""
+    done = await run_command(mall.settings, "users", "erase", "alice", *options, typed=typed)
+    return done.returncode, done.stderr
+
+
+async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, alice: int) -> None:
+    """No trace in any table; the balance, coupons and the ledger as they were."""
+    before = await everything(mall)
+    assert [trace for trace in TRACES if trace not in before] == []
+    kept = (
+        "SELECT points, lifetime_earned, lifetime_redeemed, audit_sequence FROM users ORDER BY id"
+    )
+    codes = "SELECT code, status FROM user_coupons"
+    books = await execute(mall, kept), await execute(mall, codes)
+    code, said = await erase(mall, "--yes")
+    assert (code, said) == (0, f"Erased: user {alice} is nobody now: {GONE}.\n")
+    after = await everything(mall)
+    assert [trace for trace in TRACES if trace in after] == []
+    assert (await execute(mall, kept), await execute(mall, codes)) == books
+    verified = await run_command(mall.settings, "ledger", "verify")
+    assert (verified.returncode, verified.stdout) == (0, "The books are right.\n")
+    noted = await execute(
+        mall, "SELECT operator_id, action, kind, key, details FROM operator_actions"
+    )
+    assert noted == [(None, "erase", "User", str(alice), {"wishes": 1, "shipments": 2})]
+    [(name, when)] = await execute(
+        mall, "SELECT username, erased_at IS NOT NULL FROM users WHERE id = :i", i=alice
+    )
+    assert (name, when) == (f"erased-{alice}", True)
+
+
+async def test_the_same_token_makes_somebody_new(
+    mall: Mall, client: Client, clock: MovableClock, alice: int
+) -> None:
+    """With nothing, once the process has forgotten who it was; erased again, nobody is left."""
+    assert (await erase(mall, "--yes"))[0] == 0
+    clock.advance(minutes=5)
+    query = (
+        "{ me { id interests balance { available lifetimeEarned } } exchanges { nodes { id } } }"
+    )
+    fresh = await client.data(query, as_="alice")
+    assert fresh["me"].pop("id") != encode_id("User", alice)
+    nothing = {"interests": [], "balance": {"available": 0, "lifetimeEarned": 0}}
+    assert fresh == {"me": nothing, "exchanges": {"nodes": []}}
+    assert await points_of(mall, alice) > 0
+    assert (await erase(mall, "--yes"))[0] == 0
+    names = await execute(mall, "SELECT count(*) FROM users WHERE username ~ '^erased-[0-9]+$'")
+    assert names == [(2,)]
+
+
+async def test_a_process_that_remembers_does_nothing_in_their_name(
+    mall: Mall, client: Client, alice: int
+) -> None:
+    """Neither earning nor spending nor a new profile; an operator cannot lift that."""
+    assert (await erase(mall, "--yes"))[0] == 0
+    item = await add_item(mall, type="physical")
+    before = await fingerprint_of_database(mall)
+    assert (await check_in(client, "alice"))["code"] == "MEMBER_SUSPENDED"
+    refused = await exchange(client, "alice", item, "new", shipping=SHIPPING)
+    assert refused["code"] == "MEMBER_SUSPENDED"
+    asked = {"input": {"avatarUrl": "https://cdn.test/alice.png"}}
+    assert await client.error_code(UPDATE, asked, as_="alice") == "UNAUTHENTICATED"
+    assert await fingerprint_of_database(mall) == before
+    for until in (None, UNTIL):
+        assert (await suspend(client, userId=encode_id("User", alice), until=until))["code"] == (
+            "NOT_FOUND"
+        )
+
+
+@pytest.mark.parametrize("status", ["pending", "shipped"])
+async def test_while_something_is_on_its_way_nothing_is_erased(
+    mall: Mall, client: Client, alice: int, status: str
+) -> None:
+    """The parcel needs its address; afterwards it can be done."""
+    await exchange(client, "alice", 1, "one more", shipping=SHIPPING)
+    await finish(mall, status)
+    before = await fingerprint_of_database(mall)
+    assert await erase(mall, "--yes") == (
+        1,
+        "Nothing was erased: 1 exchange(s) are on their way. Complete or cancel them first.\n",
+    )
+    assert await fingerprint_of_database(mall) == before
+    await execute(mall, "UPDATE exchanges SET status = 'completed' WHERE status = :s", s=status)
+    assert (await erase(mall, "--yes"))[0] == 0
+
+
+async def test_erasing_and_exchanging_at_once(mall: Mall, client: Client) -> None:
+    """Whichever comes first: no parcel ever loses its address."""
+    item = await add_item(mall, type="physical", stock=100)
+    names = [f"member-{number}" for number in range(8)]
+    for name in names:
+        await give_points(mall, await add_user(mall, name), 100)
+        await client.user_id(name)
+
+    async def forget(name: str) -> bool:
+        try:
+            async with transaction(mall.stores.write) as session:
+                erased = await erase_user(session, name, mall.clock(), timezone="Asia/Shanghai")
+        except ExchangesOpen:
+            return False
+        return erased is not None
+
+    async def take(name: str) -> bool:
+        answer = await exchange(client, name, item, shipping=SHIPPING)
+        return answer["__typename"] == "OneClickExchangeSuccess"
+
+    taken, forgotten = await asyncio.gather(
+        asyncio.gather(*map(take, names)), asyncio.gather(*map(forget, names))
+    )
+    assert [not each for each in taken] == forgotten
+    addresses = await execute(mall, "SELECT address FROM shipments")
+    assert addresses == [(SHIPPING["address"],)] * sum(taken)
+
+
+async def test_erasing_again_or_nobody_changes_nothing(mall: Mall, alice: int) -> None:
+    """Done is done: exit 0, and it is said that nobody was found."""
+    await erase(mall, "--yes")
+    before = await fingerprint_of_database(mall)
+    assert await erase(mall, "--yes") == (0, "There is nobody called 'alice': nothing to erase.\n")
+    assert await fingerprint_of_database(mall) == before
+
+
+async def test_the_question_has_to_be_answered(mall: Mall) -> None:
+    """No, or nothing at all, erases nothing; yes does."""
+    await add_user(mall, "alice")
+    before = await fingerprint_of_database(mall)
+    for typed in ("n\n", "", "alice\n"):
+        code, said = await erase(mall, typed=typed)
+        assert code == 1
+        assert said.startswith("Erase the personal data of 'alice' for ever?")
+    assert await fingerprint_of_database(mall) == before
+    assert (await erase(mall, typed="y\n"))[0] == 0
+
+
+async def test_a_store_that_is_away_is_told_apart(mall: Mall) -> None:
+    """Exit 3, as by the other commands; 2 for settings that are no good."""
+    away = replace(
+        mall.settings,
+        stores=mall.settings.stores.model_copy(
+            update={"database_url": "postgresql://nobody@127.0.0.1:1/nothing"}
+        ),
+    )
+    assert (await run_command(away, "users", "erase", "alice", "--yes")).returncode == 3
+    wrong: Any = replace(
+        mall.settings,
+        stores=mall.settings.stores.model_copy(update={"database_url": "nonsense"}),
+    )
+    assert (await run_command(wrong, "users", "erase", "alice", "--yes")).returncode == 2
+
+
+def test_every_table_is_decided() -> None:
+    """Whoever adds a table says here whether erasing a member reaches it."""
+    assert {*ERASED, *KEPT, *NOT_ABOUT_USERS} == set(Base.metadata.tables)
