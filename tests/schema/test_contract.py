@@ -38,8 +38,8 @@ _PENDING_MUTATIONS = """
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked ExchangeItem.isWished
-    ExchangeItemFilter.search ExchangeItemFilter.affordable ExchangeItemFilter.wished
-    ExchangeItemOrder.RELEVANCE PointsRecord.extensionOffer User.pushPreferences
+    ExchangeItemFilter.affordable ExchangeItemFilter.wished
+    PointsRecord.extensionOffer User.pushPreferences
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
