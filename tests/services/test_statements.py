@@ -148,6 +148,13 @@ OPERATIONS = [
     Operation("tasks", "{ tasks { name status progress { current } } }", 1, _tasks),
     Operation("items", f"{{ items(first: 20) {{ nodes {{ {_ITEM} }} }} }}", 4, _items),
     Operation(
+        "items by a search",
+        '{ items(filter: {search: "测试 itm"}, orderBy: RELEVANCE)'
+        f" {{ nodes {{ {_ITEM} }} }} }}",
+        4,
+        _items,
+    ),
+    Operation(
         "quickExchangeOptions",
         "{ quickExchangeOptions { available options { item { id name points } canExchange"
         " exchangeCount remainingPoints expiryWarning } } }",
