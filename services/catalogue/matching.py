@@ -30,7 +30,7 @@ _SCALE = 1_000_000_000
 
 
 def relevance(query: SearchQuery) -> ColumnElement[int]:
-    """How well an item answers, from 0 to 10^9: a whole number, so that a cursor holds it exactly.
+    """How well an item answers, in billionths: a whole number, so that a cursor holds it exactly.
 
     It depends on the item and the query alone, so it is the same on every page.
     """
@@ -66,8 +66,8 @@ def _fenced(statement: Any, name: str) -> CTE:
     """Planned by itself.
 
     Plans are made without looking at the search, which is guessed to find one item in two hundred.
-    With an order and a limit in sight the planner would rather walk the index of that order until
-    it has met enough: the whole table, when few items are found.
+    With an order and a limit in sight the planner may rather walk the index of that order until it
+    has met enough: all of it, when few items are found (69 ms against 0.03, 100,000 items).
     """
     return statement.cte(name).prefix_with("MATERIALIZED")
 

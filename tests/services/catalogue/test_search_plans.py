@@ -63,6 +63,7 @@ async def test_a_search_uses_its_index_at_100_000_items(mall: Mall, sent: Sent) 
     now, zone = mall.clock(), mall.zone
     for order in ItemOrder:
         for wanted in (
+            ItemFilter(search="茶"),
             ItemFilter(search="咖啡"),
             ItemFilter(search="蓝牙耳机"),
             ItemFilter(search="cofee 杯", category="美食饮品", min_points=10),
