@@ -29,6 +29,9 @@ _LONGEST_WORD = 40
 _SHORTEST_MISTYPED = 4
 """Letters from which on a mistake is forgiven: among shorter words nearly all are neighbours."""
 
+_MOST_WORDS, _MOST_TERMS = 12, 48
+"""Words of a query, and terms to rank by, that count: anyone may send a search, and each costs."""
+
 # Positions carry nothing but the weight, so each field is one position.
 _NAME, _TAGS, _MISTYPED, _DESCRIPTION = "1A", "2B", "3C", "4D"
 _VARIANT_MARK = "~"  # part of no word, so a variant never meets a word
@@ -98,7 +101,7 @@ def search_query(text: str | None) -> SearchQuery | None:
     if "\x00" in text:
         raise BadInput("no text may hold the character U+0000")
     tokens = list(_tokens(_folded(text)))
-    words = _without_stop_words([word for token in tokens for word in _query_words(token)])
+    words = _telling_words([word for token in tokens for word in _query_words(token)])
     if not words:
         return SearchQuery((), "")
     last = words[-1]
@@ -144,14 +147,17 @@ def _query_words(token: _Token) -> list[_Token]:
     return [_Token(word, token.kind) for word in rjieba.cut(token.text)]
 
 
-def _without_stop_words(words: Sequence[_Token]) -> Sequence[_Token]:
-    """Letters that stand last are kept: `the` may become `thermos`."""
+def _telling_words(words: Sequence[_Token]) -> list[_Token]:
+    """Each once, without those that say nothing, unless there are no others.
+
+    Letters that stand last are kept: `the` may become `thermos`.
+    """
     telling = [
         word
         for word in words
         if word.text not in _STOP_WORDS or (word is words[-1] and word.kind == "word")
     ]
-    return telling or words
+    return list(dict.fromkeys(telling or words))[:_MOST_WORDS]
 
 
 def _pairs(chinese: str) -> list[str]:
@@ -198,7 +204,7 @@ def _ranking(tokens: Iterable[_Token], words: Sequence[_Token]) -> str:
     for token in tokens:
         if token.kind == "chinese":
             terms |= dict.fromkeys(_quoted(_pairs(token.text)))
-    return " | ".join(terms)
+    return " | ".join(list(terms)[:_MOST_TERMS])
 
 
 def _either(conditions: Sequence[str]) -> str:

@@ -72,6 +72,15 @@ def test_a_query_of_anything_is_balanced_or_none(text: str) -> None:
             assert stage.count("'") % 2 == 0
 
 
+def test_a_search_costs_only_so_much() -> None:
+    """Words are looked up once, the first twelve of them; ranking has an end too."""
+    assert query_of("茶 usb 茶 usb 茶").stages == query_of("茶 usb").stages
+    many = query_of(" ".join(HAN))
+    assert many.stages[0].count("&") == 11
+    for text in (HAN * 7, "a" * 200, " ".join(f"word{char}" for char in HAN)):
+        assert len(query_of(text[:LONGEST_SEARCH]).ranking.split(" | ")) <= 48
+
+
 async def test_postgresql_reads_them_all(mall: Mall) -> None:
     """Every character there is, and noise: valid as document and as query."""
     random = Random(4)
