@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
+from benchmarks.search import run_search
 from benchmarks.servers import Bench, bench
 from benchmarks.statements import count_statements
 
@@ -45,6 +46,7 @@ def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
         run_exchanges(running, "exchanges against pgbench, one item", items=1, **several),
         run_reads(running, "balance", **several),
         run_reads(running, "tasks", **several),
+        run_search(running, **several),  # last: it adds items
     ]
 
 

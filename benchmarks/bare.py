@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from models.stores import open_stores
 from services.calendar import system_clock
+from services.catalogue.browse import ItemFilter, ItemOrder, items_page
 from services.points.balance import balances
 from services.tasks.browse import member_tasks
 from settings import StoreSettings
@@ -48,13 +49,27 @@ async def tasks(request: Request) -> Response:
     return Response(orjson.dumps(seen), media_type="application/json")
 
 
+async def search(request: Request) -> Response:
+    """The first items that a search finds, best first."""
+    wanted = ItemFilter(search=request.query_params["text"])
+    order, now = ItemOrder.RELEVANCE, system_clock()
+    async with request.app.state.stores.read() as session:
+        page = await items_page(session, wanted, order, size=20, after=None, now=now, zone=_ZONE)
+    return Response(orjson.dumps(page.rows), media_type="application/json")
+
+
 async def livez(_request: Request) -> Response:
     """The process answers."""
     return Response("alive")
 
 
 app = Starlette(
-    routes=[Route("/balance", balance), Route("/tasks", tasks), Route("/livez", livez)],
+    routes=[
+        Route("/balance", balance),
+        Route("/tasks", tasks),
+        Route("/search", search),
+        Route("/livez", livez),
+    ],
     lifespan=_lifespan,
 )
 

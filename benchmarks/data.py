@@ -1,7 +1,12 @@
 """A mall of any size, made by the database itself: members with lots, items with stock."""
 
+import json
+from pathlib import Path
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.catalogue.search import search_document
 
 LOTS_A_USER = 8
 LOT_POINTS = 450
@@ -10,10 +15,11 @@ ITEM_POINTS = 100
 
 _STATEMENTS = (
     """
-    INSERT INTO exchange_items (name, points, stock, total_stock, type, config, category)
+    INSERT INTO exchange_items (name, points, stock, total_stock, type, config, category, search)
     SELECT 'item ' || n, {item_points}, 1000000000, 1000000000, 'virtual',
            jsonb_build_object('note', 'bench'),
-           'category ' || n % 12
+           'category ' || n % 12,
+           setweight(to_tsvector('simple', 'item ' || n), 'A')
     FROM generate_series(1, {items}) n
     """,
     """
@@ -44,6 +50,25 @@ _STATEMENTS = (
     """,
 )
 
+_DEMO_ITEMS = Path(__file__).parents[1] / "dev" / "demo" / "items.json"
+_BATCH = 10_000
+"""Items an INSERT, which stays far below the time that a statement may take."""
+
+_SEARCHABLE = text(
+    """
+    INSERT INTO exchange_items (name, description, category, tags, points, stock, total_stock, type,
+                                config, created_at, search)
+    SELECT entry ->> 'name' || ' ' || n, entry ->> 'description', entry ->> 'category',
+           ARRAY(SELECT jsonb_array_elements_text(entry -> 'tags')), 1 + n % 5000, 10, 10,
+           'virtual', '{}', now() - n * interval '1 minute',
+           CAST(entry ->> 'search' AS tsvector)
+               || setweight(to_tsvector('simple', CAST(n AS text)), 'A')
+    FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) n
+    JOIN jsonb_array_elements(CAST(:entries AS jsonb)) WITH ORDINALITY AS demo(entry, place)
+      ON place = 1 + n % :length
+    """
+)
+
 # Only these: a table vacuumed while empty is planned for as empty until it is analysed again.
 _FILLED = ("exchange_items", "users", "points_records", "points_audit_log", "tasks")
 
@@ -64,3 +89,20 @@ async def fill(engine: AsyncEngine, *, users: int, items: int) -> None:
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text(f"VACUUM ANALYZE {', '.join(_FILLED)}"))
+
+
+async def fill_searchable(engine: AsyncEngine, *, items: int) -> None:
+    """Add items with the texts of the demo mall's, each with a number that no other has."""
+    entries = json.loads(_DEMO_ITEMS.read_text())
+    for entry in entries:
+        entry["search"] = search_document(
+            entry["name"], entry["description"], entry["category"], entry["tags"]
+        )
+    same = {"entries": json.dumps(entries), "length": len(entries)}
+    async with engine.begin() as connection:
+        for first in range(1, items + 1, _BATCH):
+            last = min(first + _BATCH - 1, items)
+            await connection.execute(_SEARCHABLE, {"first": first, "last": last, **same})
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM ANALYZE exchange_items"))

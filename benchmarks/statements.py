@@ -21,6 +21,10 @@ _OPERATIONS = {
     "expirySummary": "{ expirySummary { expiringPoints } }",
     "pointsHistory": "{ pointsHistory { nodes { id } } }",
     "items": "{ items { nodes { id exchangeCount canExchange } } }",
+    "items by a search": (
+        '{ items(filter: {search: "item"}, orderBy: RELEVANCE) {'
+        " nodes { id exchangeCount canExchange } } }"
+    ),
     "quickExchangeOptions": "{ quickExchangeOptions { options { item { id } exchangeCount } } }",
     "checkIn": "mutation { checkIn(input: {}) { ... on CheckInSuccess { streak } } }",
     "completeTask": (

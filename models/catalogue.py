@@ -4,7 +4,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import MAX_POINTS, Base, BigId, Json, one_of
@@ -34,6 +34,9 @@ class ExchangeItem(Base):
     `total_stock` is all that was ever put in; `stock` is what is left of it. Their difference is
     the number of exchanges that were not cancelled, which `ledger verify` checks. Of an item with a
     pool of codes, `stock` is the number of unused codes, and the difference that of issued ones.
+
+    `search` is what `services.catalogue.search.search_document` makes of the item's texts; an item
+    without it is listed, but no search finds it.
     """
 
     __tablename__ = "exchange_items"
@@ -58,6 +61,12 @@ class ExchangeItem(Base):
             "ix_exchange_items_created_at", "created_at", "id", postgresql_where=text("is_active")
         ),
         Index("ix_exchange_items_category", "category", postgresql_where=text("is_active")),
+        Index(
+            "ix_exchange_items_search",
+            "search",
+            postgresql_using="gin",
+            postgresql_where=text("is_active"),
+        ),
     )
 
     id: Mapped[BigId]
@@ -76,6 +85,7 @@ class ExchangeItem(Base):
     per_user_limit_count: Mapped[int | None] = mapped_column(Integer)
     per_user_limit_period: Mapped[str | None]
     config: Mapped[Json] = mapped_column(server_default=text("'{}'"))
+    search: Mapped[str | None] = mapped_column(TSVECTOR)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

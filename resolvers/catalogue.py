@@ -25,7 +25,10 @@ class CatalogueQuery:
         filter: ExchangeItemFilter | None = None,
         order_by: ItemOrder = ItemOrder.POPULAR,
     ) -> ExchangeItemConnection:
-        """Active items whose sale has not ended; filters combine."""
+        """Active items whose sale has not ended; filters combine.
+
+        RELEVANCE orders by how well an item answers `filter.search`; without one it is POPULAR.
+        """
         context, size, now = info.context, require_page_size(first), info.context.now()
         wanted = _wanted(filter, await _for_member(context, filter))
 
@@ -65,6 +68,7 @@ def _wanted(asked: ExchangeItemFilter | None, member: MemberFilter | None) -> It
     if asked is None:
         return ItemFilter()
     return ItemFilter(
+        search=asked.search,
         category=asked.category,
         types=asked.types,
         min_points=asked.min_points,

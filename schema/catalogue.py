@@ -132,6 +132,11 @@ class ExchangeItemConnection:
 class ExchangeItemFilter:
     """Which items to list; filters combine."""
 
+    search: str | None = strawberry.field(
+        default=None,
+        description="Words of name, tags, category or description, at most 200 characters; the last"
+        " one may be unfinished. Blank: no filter.",
+    )
     category: str | None = None
     types: list[ExchangeItemType] | None = None
     min_points: Points | None = None

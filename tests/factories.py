@@ -9,6 +9,7 @@ from models.catalogue import ExchangeItem
 from models.tasks import Task
 from models.users import User
 from services.bulk import Writes
+from services.catalogue.search import search_document
 from services.identifiers import new_id
 from services.mall import Mall
 from services.points.accounts import load_lots, lock_accounts, save_accounts
@@ -68,6 +69,9 @@ async def add_item(mall: Mall, **columns: Any) -> int:
         "created_at": mall.clock(),
         **columns,
     }
+    texts = (values.get(name) for name in ("name", "description", "category", "tags"))
+    name, description, category, tags = texts
+    values.setdefault("search", search_document(name, description, category, tags or ()))
     async with transaction(mall.stores.write) as session:
         statement = insert(ExchangeItem).values(values).returning(ExchangeItem.id)
         return (await session.execute(statement)).scalar_one()

@@ -1,12 +1,12 @@
 """Profiles keep to their rules; commands may note what they did.
 
-Revision: 0006, after 0003
+Revision: 0006, after 0004
 """
 
 from alembic import op
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0004"
 
 _CHECKS = {
     "gender_is_known": "gender IN ('female', 'male', 'other', 'undisclosed')",

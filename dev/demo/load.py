@@ -18,6 +18,7 @@ from models.tasks import Task as TaskTable
 from models.users import User
 from services.bulk import Writes
 from services.catalogue.items import items_by_id
+from services.catalogue.search import search_document
 from services.exchange.place import save_exchanges
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
@@ -101,6 +102,9 @@ def _item_row(
         "per_user_limit_count": limit and limit["count"],
         "per_user_limit_period": limit and limit["period"].lower(),
         "config": entry["config"],
+        "search": search_document(
+            entry["name"], entry["description"], entry["category"], entry["tags"]
+        ),
         "created_at": now - age,
         "updated_at": now - age,
     }

@@ -133,6 +133,32 @@ async def test_each_migration_goes_down_alone(engine: AsyncEngine) -> None:
     assert await _is_current(engine)
 
 
+async def test_items_of_before_can_be_searched(engine: AsyncEngine) -> None:
+    """More than one batch of them, with texts and without; what they are found by is the same."""
+    await migrate(engine, "0003")
+    insert_items = text(
+        """
+        INSERT INTO exchange_items
+            (name, description, category, tags, points, stock, total_stock, type)
+        SELECT '绿茶 ' || n, CASE WHEN n % 2 = 0 THEN E'Kindle''s \\\\ ' END,
+               CASE WHEN n % 3 = 0 THEN '美食' END,
+               CASE WHEN n % 5 = 0 THEN ARRAY['茶叶', '送礼'] ELSE '{}' END, 1, 1, 1, 'virtual'
+        FROM generate_series(1, 2500) n
+        """
+    )
+    await run(engine, lambda connection: connection.execute(insert_items))
+    await migrate(engine)
+    alike = text(
+        """
+        SELECT count(*) FROM exchange_items
+        WHERE search @@ '绿茶' AND search @@ CAST(id AS text)::tsquery
+          AND (search @@ 'kindle') = (id % 2 = 0) AND (search @@ '美食') = (id % 3 = 0)
+          AND (search @@ '茶叶 & 送礼') = (id % 5 = 0)
+        """
+    )
+    assert await run(engine, lambda connection: connection.execute(alike).scalar_one()) == 2500
+
+
 async def test_migrating_twice_changes_nothing(engine: AsyncEngine) -> None:
     """The second run finds nothing to do."""
     await migrate(engine)

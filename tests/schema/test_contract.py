@@ -38,8 +38,7 @@ _PENDING_MUTATIONS = """
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
-    ExchangeItemFilter.search
-    ExchangeItemOrder.RELEVANCE User.pushPreferences
+    User.pushPreferences
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment

@@ -155,6 +155,13 @@ OPERATIONS = [
         _items,
     ),
     Operation(
+        "items by a search",
+        '{ items(filter: {search: "测试 itm"}, orderBy: RELEVANCE)'
+        f" {{ nodes {{ {_ITEM} }} }} }}",
+        4,
+        _items,
+    ),
+    Operation(
         "quickExchangeOptions",
         "{ quickExchangeOptions { available options { item { id name points } canExchange"
         " exchangeCount remainingPoints expiryWarning } } }",

@@ -1,0 +1,24 @@
+"""The demo mall: what is loaded can be found."""
+
+from dev.demo.load import load_demo
+from services.catalogue.browse import ItemFilter, count_items
+from services.mall import Mall
+from services.transaction import transaction
+from tests.factories import execute
+
+
+async def test_every_demo_item_can_be_searched(mall: Mall) -> None:
+    """By its category, which each has."""
+    async with transaction(mall.stores.bulk) as session:
+        await load_demo(session, mall.clock(), mall.zone)
+    categories = await execute(
+        mall,
+        "SELECT category, count(*) FROM exchange_items WHERE is_active"
+        " AND (available_until IS NULL OR available_until > :now) GROUP BY 1",
+        now=mall.clock(),
+    )
+    assert len(categories) > 5
+    for category, count in categories:
+        async with mall.stores.read() as session:
+            found = ItemFilter(search=category, category=category)
+            assert await count_items(session, found, mall.clock()) == count
