@@ -8,11 +8,12 @@ from typing import Any
 import strawberry
 
 from models.catalogue import LimitPeriod
+from schema.broken_rules import broken_rule
 from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
 from schema.scalars import Points
 from services import errors, idempotency
-from services.catalogue import items
+from services.catalogue import adjust_stock, items
 from services.exchange import rewards
 from services.messages import message
 from services.points import ledger
@@ -96,7 +97,7 @@ def _what_is_invalid(error: errors.InvalidInput, locale: str) -> str:
                 locale, "At most {most} events fit one call.", most=events.MOST_EVENTS_A_CALL
             )
         case _:
-            return message(locale, "The request is not valid: {problem}", problem=error.problem)
+            return broken_rule(error, locale)
 
 
 @strawberry.type
@@ -132,6 +133,8 @@ class OutOfStock(Problem):
     def of(cls, error: items.OutOfStock, locale: str) -> "OutOfStock":
         """The contract's view of the error."""
         text = message(locale, "This item is sold out.")
+        if isinstance(error, adjust_stock.NotEnoughStock):
+            text = message(locale, "Only {stock} of this are left.", stock=error.item.stock)
         return cls(code=ProblemCode.OUT_OF_STOCK, message=text, item=ExchangeItem.of(error.item))
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from models.points import IdempotencyKey
 from services.bulk import Writes
 from services.errors import IdempotencyConflict, InvalidInput
@@ -20,6 +23,12 @@ LONGEST_KEY = 128
 KeyOf = tuple[int, str]
 """(user id, key): what identifies a request within one operation."""
 
+_FIND = text(
+    """
+    SELECT fingerprint, answer FROM idempotency_keys
+    WHERE user_id = :user_id AND operation = :operation AND key = :key
+    """
+)
 _COLUMNS = ("user_id", "operation", "key", "fingerprint", "answer", "created_at")
 
 
@@ -45,6 +54,14 @@ def fingerprint(**values: Any) -> bytes:
     """A digest of a request's input, to tell a repetition from another request."""
     canonical = json.dumps(values, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).digest()
+
+
+async def find_settled(session: AsyncSession, operation: str, owner: KeyOf) -> Settled | None:
+    """What was answered to the key before; under the user's lock it stays so."""
+    user_id, key = owner
+    asked = {"user_id": user_id, "operation": operation, "key": key}
+    row = (await session.execute(_FIND, asked)).one_or_none()
+    return None if row is None else Settled(row.fingerprint, row.answer)
 
 
 def replay(settled: Settled, key: str, asked: bytes) -> dict[str, Any]:

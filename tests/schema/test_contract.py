@@ -32,8 +32,8 @@ _PENDING_QUERIES = """
 _PENDING_MUTATIONS = """
     cancelExchange extendPoints setWished updateProfile registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
-    submitSatisfaction grantPoints reverseGrant adjustPoints saveTask saveItem adjustStock
-    importCoupons updateExchange suspendUser broadcastPush saveExperiment setExperimentStatus
+    submitSatisfaction grantPoints reverseGrant adjustPoints
+    updateExchange suspendUser broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
@@ -45,7 +45,7 @@ _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput ExtensionOffer Gender HealthStatus InvalidState
-    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod PerUserLimitInput
+    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
     PointsPrompt PointsRules PushPreferences PushRecord PushRecordConnection PushRecordEdge
     PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
     Subscription SystemHealth UserProfile UserRank VariantResult
