@@ -15,16 +15,18 @@ from services.exchange.rewards import Coupon, FreshCode
 from services.identifiers import new_id
 
 # The lock on the item keeps other exchanges out already; SKIP LOCKED, so that whoever holds a code
-# for another reason holds up that code alone.
-_DRAW = text(
+# for another reason holds up that code alone. A range of one item rather than an equality: in this
+# order only the index of unused codes serves it. For an equality the planner took the primary key,
+# and walked past every code that was ever issued (measured on 300,000 codes).
+DRAW = text(
     """
     SELECT asked.item_id, unused.code, unused.expires_at
     FROM unnest(CAST(:item_ids AS bigint[]), CAST(:counts AS bigint[])) AS asked(item_id, count)
     CROSS JOIN LATERAL (
         SELECT code, expires_at FROM coupon_codes
-        WHERE item_id = asked.item_id AND status = 'unused'
+        WHERE item_id >= asked.item_id AND item_id <= asked.item_id AND status = 'unused'
           AND (expires_at IS NULL OR expires_at > :now)
-        ORDER BY id LIMIT asked.count FOR UPDATE SKIP LOCKED
+        ORDER BY item_id, id LIMIT asked.count FOR UPDATE SKIP LOCKED
     ) unused
     """
 )
@@ -45,7 +47,7 @@ async def draw_codes(
         return drawn
     counts = Counter(request.item_id for request in requests if request.item_id in drawn)
     parameters = {"item_ids": list(counts), "counts": list(counts.values()), "now": now}
-    for row in await session.execute(_DRAW, parameters):
+    for row in await session.execute(DRAW, parameters):
         drawn[row.item_id].append(FreshCode(new_id(), row.code, row.expires_at))
     return drawn
 
