@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvicorn
 from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
 
 from dev.demo.load import is_empty, load_demo
 from dev.embedded import StoresBusyError, embedded_stores
@@ -23,7 +26,11 @@ from dev.supervisor import PortTakenError
 from models.migrations import is_current
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
+from resolvers.catalogue import item_key
 from resolvers.root import build_schema, export_schema
+from services.catalogue.code_file import CodeFile, open_code_file
+from services.catalogue.import_file import FileProgress, import_chunk
+from services.errors import BadInput, Refusal
 from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
 from services.transaction import is_store_away, reading, transaction
@@ -34,7 +41,9 @@ from settings import Settings, SettingsError, load_settings, require_access
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
 schema = typer.Typer(no_args_is_help=True, help="The GraphQL schema.")
+coupons = typer.Typer(no_args_is_help=True, help="Pools of coupon codes.")
 cli.add_typer(ledger, name="ledger")
+cli.add_typer(coupons, name="coupons")
 cli.add_typer(schema, name="schema")
 
 _GRACE_S = 10
@@ -174,6 +183,42 @@ def ledger_verify() -> None:
         return 1 if violations else 0
 
     _run(load_settings(), work)
+
+
+@coupons.command("import")
+def coupons_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="`code[,expires_at]`.")],
+    item: Annotated[str, typer.Option(help="The id of the item, as GraphQL gives it.")],
+) -> None:
+    """Import a file of codes into an item's pool; killed and run again, it goes on.
+
+    Lines that are no codes are written to FILE.csv.rejected.csv.
+    """
+
+    async def work(mall: Mall) -> int:
+        try:
+            progress = await _import_file(mall, open_code_file(file), item_key(item))
+        except (BadInput, Refusal) as error:
+            typer.echo(f"Nothing more was imported: {error}", err=True)
+            return 1
+        typer.echo(
+            f"{progress.lines:,} lines: {progress.imported:,} imported,"
+            f" {progress.duplicates:,} duplicates, {progress.rejected:,} refused."
+        )
+        return 0
+
+    _run(load_settings(), work)
+
+
+async def _import_file(mall: Mall, file: CodeFile, item_id: int) -> FileProgress:
+    with Progress(console=Console(stderr=True)) as bar:
+        shown = bar.add_task("Importing", total=file.size)
+        while True:
+            async with transaction(mall.stores.bulk) as session:
+                progress = await import_chunk(session, file, item_id, clock=mall.clock)
+            bar.update(shown, completed=progress.position)
+            if progress.position >= file.size:
+                return progress
 
 
 @schema.command("export")

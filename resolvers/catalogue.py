@@ -5,7 +5,7 @@ import strawberry
 from resolvers.access import Audience, field_for, mutation_for
 from schema.catalogue import ExchangeItem, ExchangeItemConnection, ExchangeItemFilter
 from schema.context import Info
-from schema.ids import int_key
+from schema.ids import int_key, parse_int
 from schema.stocking import (
     AdjustStockInput,
     AdjustStockResult,
@@ -132,3 +132,8 @@ def _terms(asked: SaveItemInput) -> ItemTerms:
         per_user_limit=limit and PerUserLimit(limit.count, limit.period),
         config=asked.config,
     )
+
+
+def item_key(named: str) -> int:
+    """The item that a command names: by its global id, or by its number. Raises BadInput."""
+    return parse_int(named) if named.isdecimal() else int_key(named, "ExchangeItem")

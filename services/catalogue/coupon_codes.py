@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItemType
@@ -23,25 +23,39 @@ LONGEST_CODE = 200
 CODES_A_BATCH = 10_000
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# In order of the codes: two calls with the same codes for two items wait for each other in one
-# direction only. A code that a member holds already was generated, or was in a pool that is gone.
-_IMPORT = text(
+
+
+def import_statement(given: str) -> TextClause:
+    """Move codes, each once, from `given`, a query for (code, expires_at), into an item's pool.
+
+    In order of the codes: two calls with the same codes for two items wait for each other in one
+    direction only. A code that a member holds already was generated, or was in a pool that is gone.
     """
-    WITH imported AS (
-        INSERT INTO coupon_codes (item_id, code, expires_at, imported_at)
-        SELECT CAST(:item_id AS bigint), code, CAST(:expires_at AS timestamptz), :now
-        FROM (SELECT DISTINCT code FROM unnest(CAST(:codes AS text[])) AS given(code)) given
-        WHERE NOT EXISTS (SELECT FROM user_coupons WHERE user_coupons.code = given.code)
-        ORDER BY code
-        ON CONFLICT (code) DO NOTHING
-        RETURNING id
-    ), counted AS (
-        SELECT count(*)::int AS codes FROM imported
+    return text(
+        f"""
+        WITH imported AS (
+            INSERT INTO coupon_codes (item_id, code, expires_at, imported_at)
+            SELECT CAST(:item_id AS bigint), code, expires_at, :now
+            FROM ({given}) given
+            WHERE NOT EXISTS (SELECT FROM user_coupons WHERE user_coupons.code = given.code)
+            ORDER BY code
+            ON CONFLICT (code) DO NOTHING
+            RETURNING id
+        ), counted AS (
+            SELECT count(*)::int AS codes FROM imported
+        )
+        UPDATE exchange_items SET stock = stock + codes, total_stock = total_stock + codes,
+                                  updated_at = :now
+        FROM counted WHERE exchange_items.id = :item_id
+        RETURNING codes
+        """
     )
-    UPDATE exchange_items SET stock = stock + codes, total_stock = total_stock + codes,
-                              updated_at = :now
-    FROM counted WHERE exchange_items.id = :item_id
-    RETURNING codes
+
+
+_IMPORT = import_statement(
+    """
+    SELECT DISTINCT code, CAST(:expires_at AS timestamptz) AS expires_at
+    FROM unnest(CAST(:codes AS text[])) AS called(code)
     """
 )
 _ITEMS_WITH_DUE_CODES = text(
@@ -110,7 +124,8 @@ async def import_codes(
     if item is None:
         raise NotFound("ExchangeItem", str(request.item_id))
     now = clock()
-    _require_importable(item, request, now)
+    require_pool(item)
+    _require_future(request, now)
     # Else codes that nobody can have any more would hide that the item is back in stock.
     expired = await _expire(session, [item.id], CODES_A_BATCH, now)
     before = replace(item, stock=item.stock - expired.get(item.id, 0))
@@ -131,15 +146,24 @@ def _require_codes(codes: Sequence[str]) -> None:
     if len(codes) > MOST_CODES_A_CALL:
         raise TooManyCodes(("codes",), f"at most {MOST_CODES_A_CALL} a call")
     for number, code in enumerate(codes):
-        if not 1 <= len(code) <= LONGEST_CODE or _UNPRINTABLE.search(code):
+        if not is_code(code):
             raise TextInvalid(("codes", str(number)), 1, LONGEST_CODE)
 
 
-def _require_importable(item: Item, request: CodeImport, now: datetime) -> None:
+def is_code(text: str) -> bool:
+    """Whether a text can be a coupon's code: 1 to 200 characters, none of them a control."""
+    return 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
+
+
+def require_pool(item: Item) -> None:
+    """Raise InvalidInput unless codes of the item are imported."""
     if item.type is not ExchangeItemType.COUPON:
         raise InvalidInput(("itemId",), "only a COUPON has codes")
     if not item.draws_codes:
         raise InvalidInput(("itemId",), "this item generates its codes")
+
+
+def _require_future(request: CodeImport, now: datetime) -> None:
     if request.expires_at is not None and request.expires_at <= now:
         raise InvalidInput(("expiresAt",), "has to lie in the future")
 
