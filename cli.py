@@ -192,7 +192,7 @@ def coupons_import(
 ) -> None:
     """Import a file of codes into an item's pool; killed and run again, it goes on.
 
-    Lines that are no codes are written to FILE.csv.rejected.csv.
+    Lines that are no codes are written to FILE.rejected.csv.
     """
 
     async def work(mall: Mall) -> int:
