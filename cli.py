@@ -4,80 +4,42 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 
+from commands.imports import coupons, points
+from commands.opening import run_in_mall, stores_of
+from commands.users import users
 from dev.demo.load import is_empty, load_demo
-from dev.embedded import StoresBusyError, embedded_stores
+from dev.embedded import StoresBusyError
 from dev.mall import kept_secret, run_mall
 from dev.places import PlaceError
 from dev.postgres import PostgresError
 from dev.processes import ChildError
 from dev.supervisor import PortTakenError
-from models.migrations import is_current
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
 from resolvers.root import build_schema, export_schema
-from services.imports.files import FileUnusable
-from services.imports.opening_balances import opening_balances
-from services.imports.run import AlreadyRunning, FileFormat, Progress, import_file
-from services.mall import Mall, open_mall
+from services.mall import Mall
 from services.points.verify import verify_ledger
 from services.transaction import is_store_away, reading, transaction
 from services.users.claims import Role
-from services.users.erase import Erased, ExchangesOpen, erase_user
 from services.users.tokens import issue_token
 from settings import Settings, SettingsError, load_settings, require_access
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
-points = typer.Typer(no_args_is_help=True, help="Points in bulk.")
 schema = typer.Typer(no_args_is_help=True, help="The GraphQL schema.")
-users = typer.Typer(no_args_is_help=True, help="Members and their data.")
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(schema, name="schema")
+cli.add_typer(coupons, name="coupons")
 cli.add_typer(points, name="points")
 cli.add_typer(users, name="users")
 
 _GRACE_S = 10
-
-
-@contextmanager
-def stores_of(settings: Settings) -> Generator[Settings]:
-    """The settings with a URL for both stores: those given, else the embedded servers'."""
-    stores = settings.stores
-    if stores.database_url is not None and stores.redis_url is not None:
-        yield settings
-        return
-    with embedded_stores(stores.data_dir) as urls:
-        update = {
-            "database_url": stores.database_url or urls.database_url,
-            "redis_url": stores.redis_url or urls.redis_url,
-        }
-        yield replace(settings, stores=stores.model_copy(update=update))
-
-
-def _run(settings: Settings, work: Callable[[Mall], Coroutine[Any, Any, int]]) -> None:
-    """Open the mall, do the work, and exit with what it returns."""
-
-    async def opened(with_urls: Settings) -> int:
-        unhurried = replace(with_urls, stores=with_urls.stores.unhurried())
-        async with open_mall(unhurried) as mall:
-            async with reading(mall.stores.read) as session:
-                if not await is_current(session):
-                    raise SettingsError("the database is outdated: run `cli.py migrate` first")
-            return await work(mall)
-
-    with stores_of(settings) as with_urls:
-        code = asyncio.run(opened(with_urls))
-    raise typer.Exit(code)
 
 
 @cli.command()
@@ -132,7 +94,7 @@ def seed() -> None:
     async def work(mall: Mall) -> int:
         return 0 if await _seed(mall) else 1
 
-    _run(load_settings(), work)
+    run_in_mall(load_settings(), work)
 
 
 async def _seed(mall: Mall) -> bool:
@@ -182,84 +144,7 @@ def ledger_verify() -> None:
         typer.echo("The books are right." if not violations else "The books are NOT right.")
         return 1 if violations else 0
 
-    _run(load_settings(), work)
-
-
-@points.command("import")
-def points_import(
-    file: Annotated[Path, typer.Argument(help="CSV: user,points[,expires_at][,name].")],
-    rejected: Annotated[
-        Path | None, typer.Option(help="Where lines go that cannot be imported.")
-    ] = None,
-) -> None:
-    """Grant the opening balances of a file; run again after an interruption, it goes on."""
-
-    async def work(mall: Mall) -> int:
-        balances = opening_balances(mall.clock, mall.zone)
-        return await _import(mall, file, balances, rejected)
-
-    _run(load_settings(), work)
-
-
-async def _import(mall: Mall, file: Path, format_: FileFormat, rejected: Path | None) -> int:
-    rejected_path = rejected or file.with_suffix(".rejected.csv")
-    try:
-        done = await _show(import_file(mall.stores.bulk, file, format_, rejected_path))
-    except (FileUnusable, AlreadyRunning) as error:
-        typer.echo(str(error), err=True)
-        return 1
-    typer.echo(
-        f"{done.imported:,} imported, {done.duplicates:,} known before, {done.rejected:,} rejected"
-        + (f" (see {rejected_path})" if done.rejected else "")
-    )
-    return 0
-
-
-async def _show(pieces: AsyncIterator[Progress]) -> Progress:
-    """A bar on standard error, moved by every piece that is committed."""
-    progress = await anext(pieces)
-    with typer.progressbar(length=progress.size, file=sys.stderr) as bar:
-        bar.update(progress.position)
-        async for piece in pieces:
-            bar.update(piece.position - progress.position)
-            progress = piece
-    return progress
-
-
-@users.command("erase")
-def users_erase(
-    subject: Annotated[str, typer.Argument(help="The user's external id: `sub` of their tokens.")],
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Delete a user's personal data for ever; the ledger keeps its numbers."""
-    if not yes:
-        typer.confirm(f"Erase the personal data of {subject!r} for ever?", abort=True, err=True)
-
-    async def work(mall: Mall) -> int:
-        try:
-            async with transaction(mall.stores.write) as session:
-                erased = await erase_user(session, subject, mall.clock(), timezone=mall.zone.key)
-        except ExchangesOpen as refusal:
-            typer.echo(
-                f"Nothing was erased: {refusal.count} exchange(s) are on their way. Complete or"
-                " cancel them first.",
-                err=True,
-            )
-            return 1
-        typer.echo(_what_was_erased(subject, erased), err=True)
-        return 0
-
-    _run(load_settings(), work)
-
-
-def _what_was_erased(subject: str, erased: Erased | None) -> str:
-    if erased is None:
-        return f"There is nobody called {subject!r}: nothing to erase."
-    return (
-        f"Erased: user {erased.user_id} is nobody now: {erased.wishes} wish(es) and the address(es)"
-        f" of {erased.shipments} shipment(s) are gone."
-    )
+    run_in_mall(load_settings(), work)
 
 
 @schema.command("export")

@@ -14,7 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.utils.str_converters import to_camel_case
 
-from resolvers.catalogue import CatalogueQuery
+from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.points import PointsMutation, PointsQuery
@@ -31,7 +31,14 @@ class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery):
 
 
 @strawberry.type
-class Mutation(TasksMutation, ExchangeMutation, PointsMutation, UsersMutation, WishesMutation):
+class Mutation(
+    TasksMutation,
+    ExchangeMutation,
+    PointsMutation,
+    CatalogueMutation,
+    UsersMutation,
+    WishesMutation,
+):
     """What can be changed."""
 
 

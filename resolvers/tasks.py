@@ -21,6 +21,9 @@ from schema.tasks import (
     RecordEventsInput,
     RecordEventsResult,
     RecordEventsSuccess,
+    SaveTaskInput,
+    SaveTaskResult,
+    SaveTaskSuccess,
     Task,
 )
 from services.errors import BadInput
@@ -29,6 +32,7 @@ from services.tasks.browse import member_tasks
 from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
 from services.tasks.events import IncomingEvent, record_events
+from services.tasks.save import TaskTerms, save_task
 from services.transaction import transaction
 
 
@@ -96,6 +100,31 @@ class TasksMutation:
                 recorded_by=f"user:{info.context.require_viewer().user_id}",
             )
         return RecordEventsSuccess.of(result)
+
+    @mutation_for(Audience.OPERATOR)
+    async def save_task(self, info: Info, input: SaveTaskInput) -> SaveTaskResult:
+        """Create a task, or change the one of that id."""
+        mall = info.context.mall
+        terms = TaskTerms(
+            name=input.name,
+            description=input.description,
+            points_reward=input.points_reward,
+            frequency=input.frequency,
+            is_active=input.is_active,
+            starts_at=input.starts_at,
+            ends_at=input.ends_at,
+            config=input.config,
+        )
+        async with transaction(mall.stores.write) as session:
+            seen = await save_task(
+                session,
+                info.context.require_viewer().user_id,
+                terms,
+                task_id=None if input.id is None else int_key(input.id, "Task"),
+                clock=mall.clock,
+                zone=mall.zone,
+            )
+        return SaveTaskSuccess(task=Task.of(seen))
 
 
 def _incoming(event: EventInput) -> IncomingEvent:

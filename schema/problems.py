@@ -8,12 +8,13 @@ from typing import Any
 import strawberry
 
 from models.catalogue import LimitPeriod
+from schema.broken_rules import broken_rule
 from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
 from schema.profile_texts import what_is_wrong
 from schema.scalars import Points
 from services import errors, idempotency
-from services.catalogue import items
+from services.catalogue import adjust_stock, items
 from services.exchange import rewards
 from services.messages import message
 from services.points import ledger
@@ -100,7 +101,7 @@ def _what_is_invalid(error: errors.InvalidInput, locale: str) -> str:
         case update_profile.ProfileInvalid():
             return what_is_wrong(error, locale)
         case _:
-            return message(locale, "The request is not valid: {problem}", problem=error.problem)
+            return broken_rule(error, locale)
 
 
 @strawberry.type
@@ -136,6 +137,8 @@ class OutOfStock(Problem):
     def of(cls, error: items.OutOfStock, locale: str) -> "OutOfStock":
         """The contract's view of the error."""
         text = message(locale, "This item is sold out.")
+        if isinstance(error, adjust_stock.NotEnoughStock):
+            text = message(locale, "Only {stock} of this are left.", stock=error.item.stock)
         return cls(code=ProblemCode.OUT_OF_STOCK, message=text, item=ExchangeItem.of(error.item))
 
 

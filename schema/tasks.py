@@ -222,3 +222,32 @@ class RecordEventsSuccess:
 RecordEventsResult = Annotated[
     RecordEventsSuccess | InvalidInput, strawberry.union(name="RecordEventsResult")
 ]
+
+
+@strawberry.input
+class SaveTaskInput:
+    """All that is decided of a task: what is left out is emptied, but for `config`."""
+
+    id: strawberry.ID | None = None
+    name: str
+    description: str | None = None
+    points_reward: Points
+    frequency: TaskFrequency
+    is_active: bool = True
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    config: JSON | None = strawberry.field(
+        default=None, description="The task's rules; null leaves them as they are."
+    )
+
+
+@strawberry.type
+class SaveTaskSuccess:
+    """The task as it now is, as the operator sees it."""
+
+    task: Task
+
+
+SaveTaskResult = Annotated[
+    SaveTaskSuccess | NotFound | InvalidInput, strawberry.union(name="SaveTaskResult")
+]

@@ -28,3 +28,14 @@ def note_action(
     kind, key = target
     row = (new_id(), operator_id, action, kind, str(key), details, now)
     writes.insert(OperatorAction, _COLUMNS, [row])
+
+
+def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[str, Any]:
+    """Details of a change: what was different before, and what it became; all of what is new."""
+    if before is None:
+        return {"before": None, "after": dict(after)}
+    changed = [name for name in after if after[name] != before[name]]
+    return {
+        "before": {name: before[name] for name in changed},
+        "after": {name: after[name] for name in changed},
+    }

@@ -1,12 +1,12 @@
 """Profiles keep to their rules; commands may note what they did.
 
-Revision: 0006, after 0004
+Revision: 0006, after 0005
 """
 
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 _CHECKS = {
     "gender_is_known": "gender IN ('female', 'male', 'other', 'undisclosed')",

@@ -46,6 +46,11 @@ class Item:
             return False
         return self.available_until is None or now < self.available_until
 
+    @property
+    def draws_codes(self) -> bool:
+        """A coupon whose codes are imported; its stock is the number of unused ones."""
+        return self.type is ExchangeItemType.COUPON and self.config.get("generate") is not True
+
 
 class OutOfStock(Refusal):
     """The last unit is gone."""

@@ -101,10 +101,19 @@ class Settlement:
     newly_settled: dict[KeyOf, Settled] = field(default_factory=dict)
     changed_memberships: dict[tuple[int, int], datetime] = field(default_factory=dict)
     sold: Counter[int] = field(default_factory=Counter[int])
+    pooled: Mapping[int, int] = field(default_factory=dict[int, int])
+    """By item that draws codes: how many there were to draw, of the requests for it at most."""
 
     def left(self, item: Item) -> int:
         """The item's stock without what was sold here."""
         return item.stock - self.sold[item.id]
+
+    def is_sold_out(self, item: Item) -> bool:
+        """Nothing is left; of a pool also when its stock counts codes that have expired."""
+        if self.left(item) < 1:
+            return True
+        drawable = self.pooled.get(item.id) if self.pooled else None
+        return drawable is not None and self.sold[item.id] >= drawable
 
 
 def decide(settlement: Settlement, requests: Sequence[ExchangeRequest]) -> list[Placed | Refusal]:
@@ -153,7 +162,7 @@ def _require_item(settlement: Settlement, account: Account, request: ExchangeReq
 
 
 def _require_left(settlement: Settlement, request: ExchangeRequest, item: Item) -> None:
-    if settlement.left(item) < 1:
+    if settlement.is_sold_out(item):
         raise OutOfStock(replace(item, stock=0))
     taken = settlement.taken.get((request.user_id, item.id), {})
     require_within_limit(item.per_user_limit, taken, settlement.now, settlement.zone)

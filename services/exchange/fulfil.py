@@ -21,6 +21,7 @@ from models.exchange import Shipment as ShipmentTable
 from services.bulk import Writes
 from services.calendar import Clock, local_day
 from services.catalogue.items import Item, lock_items
+from services.catalogue.restock import note_restock
 from services.errors import Refusal
 from services.exchange.decide import Exchange
 from services.exchange.history import draws_by_payment
@@ -197,6 +198,8 @@ async def _save(
     back = Counter(c.exchange.item_id for c in cancelled if not c.from_pool)
     stocks = [(item_id, items[item_id].stock + count) for item_id, count in sorted(back.items())]
     writes.update(ExchangeItem, ("id", "stock"), stocks)
+    for item_id, stock in stocks:
+        await note_restock(session, writes, item_id, (items[item_id].stock, stock), now)
     coupons = [(c.coupon[0], c.coupon[1]) for c in cancelled if c.coupon is not None]
     writes.update(UserCoupon, ("id", "status"), coupons)
     _note_operators(writes, moved, now)

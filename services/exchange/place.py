@@ -19,6 +19,7 @@ from services.bulk import Writes
 from services.calendar import Clock, local_day
 from services.catalogue.items import Item, lock_items
 from services.errors import Refusal, VerificationRequired
+from services.exchange.code_pool import draw_codes, save_drawn_codes
 from services.exchange.decide import (
     ExchangeRequest,
     Placed,
@@ -113,8 +114,18 @@ async def place_exchanges(
         prices = {item.id: item.points for item in items.values()}
         await load_lots(session, accounts, _needed(requests, prices), now)
     memberships = await _memberships(session, accounts, items)
+    drawn = await draw_codes(session, items, requests, now)
     settlement = Settlement(
-        now, zone, accounts, items, known.taken, known.settled, memberships, captcha, _codes(items)
+        now,
+        zone,
+        accounts,
+        items,
+        known.taken,
+        known.settled,
+        memberships,
+        captcha,
+        _codes(items, drawn),
+        pooled={item_id: len(codes) for item_id, codes in drawn.items()},
     )
     outcomes = decide(settlement, requests)
     await _save(session, settlement)
@@ -137,9 +148,11 @@ async def _memberships(
     return {(row.user_id, row.level): row.expires_at for row in rows}
 
 
-def _codes(items: Mapping[int, Item]) -> dict[int, Iterator[FreshCode]]:
+def _codes(
+    items: Mapping[int, Item], drawn: Mapping[int, Sequence[FreshCode]]
+) -> dict[int, Iterator[FreshCode]]:
     return {
-        item.id: generated_codes(item)
+        item.id: iter(drawn[item.id]) if item.id in drawn else generated_codes(item)
         for item in items.values()
         if item.type is ExchangeItemType.COUPON
     }
@@ -151,6 +164,7 @@ async def _save(session: AsyncSession, settlement: Settlement) -> None:
     writes = Writes()
     save_accounts(writes, settlement.accounts.values())
     save_exchanges(writes, settlement.placed, settlement.changed_memberships)
+    save_drawn_codes(writes, settlement)
     _save_items(writes, settlement)
     store_settled(writes, OPERATION, settlement.newly_settled, settlement.now)
     confirmations = [{"exchange_id": str(placed.exchange_id)} for placed in settlement.placed]

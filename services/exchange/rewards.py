@@ -48,10 +48,14 @@ class Coupon:
 
 @dataclass(frozen=True, slots=True)
 class FreshCode:
-    """A coupon code that nobody holds yet, and the id its coupon will have."""
+    """A coupon code that nobody holds yet, and the id its coupon will have.
+
+    `expires_at` is the code's own end, which an imported one may have.
+    """
 
     coupon_id: UUID
     code: str
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def generated_codes(item: Item) -> Iterator[FreshCode]:
 def coupon_of(
     item: Item, fresh: FreshCode, user_id: int, exchange_id: UUID, now: datetime
 ) -> Coupon:
-    """The coupon that a member gets of an item."""
+    """The coupon that a member gets of an item; valid as long as its code, or the item, says."""
     days = item.config.get("valid_days", DEFAULT_COUPON_DAYS)
     return Coupon(
         id=fresh.coupon_id,
@@ -118,7 +122,7 @@ def coupon_of(
         exchange_id=exchange_id,
         code=fresh.code,
         status=CouponStatus.ACTIVE,
-        expires_at=now + timedelta(days=days),
+        expires_at=fresh.expires_at or now + timedelta(days=days),
         created_at=now,
     )
 

@@ -41,7 +41,8 @@ def parse_lifetime(config: Any) -> Lifetime:
     if unit == "never":
         return Lifetime("never")
     value = config.get("value") if isinstance(config, dict) else None
-    if unit not in _LONGEST or type(value) is not int or not 1 <= value <= _LONGEST[unit]:
+    # In a tuple, for it is asked of any JSON, and a list cannot be looked up in a mapping.
+    if unit not in tuple(_LONGEST) or type(value) is not int or not 1 <= value <= _LONGEST[unit]:
         raise LifetimeInvalid(f"not a lifetime: {config!r}")
     return Lifetime(unit, value)
 

@@ -4,7 +4,6 @@ Rules: `domain.md`, Tasks and check-in. An event counts for the period in which 
 when it arrives later; points are granted, and counted against the caps, when it arrives.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Event
@@ -21,6 +19,7 @@ from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
+from services.input_rules import is_storable_json
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import name_grants
@@ -42,7 +41,6 @@ LONGEST_EVENT_ID, LONGEST_TYPE = 128, 64
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
 
 _EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
-_NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # an escape, not an escaped backslash before "u0000"
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
 
 
@@ -168,12 +166,7 @@ def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) 
 
 
 def _can_be_stored(event: IncomingEvent) -> bool:
-    """PostgreSQL stores no U+0000, orjson writes no number beyond 64 bits and no depth over 254."""
-    try:
-        attributes = orjson.dumps(event.attributes)
-    except orjson.JSONEncodeError:
-        return False
-    return "\x00" not in event.event_id + event.type and not _NUL.search(attributes)
+    return "\x00" not in event.event_id + event.type and is_storable_json(event.attributes)
 
 
 async def _insert_new(

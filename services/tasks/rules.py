@@ -12,7 +12,7 @@ from models.catalogue import LimitPeriod
 from models.tasks import TaskFrequency
 from services.calendar import day_start, local_day, week_start
 from services.errors import LimitReached, Refusal
-from services.points.expiry import Lifetime, parse_lifetime
+from services.points.expiry import Lifetime, LifetimeInvalid, parse_lifetime
 
 MOST_POINTS_A_DAY = 1_000
 MOST_POINTS_A_WEEK = 5_000
@@ -59,6 +59,15 @@ class TaskNotCompletable(Refusal):
 
 class TaskCapReached(LimitReached):
     """Tasks have paid as much as a day or week may bring."""
+
+
+class RuleInvalid(ValueError):
+    """A `config` says under `key` what no task may say."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,27 +160,36 @@ def task_from_row(row: Any) -> Task:
 
 
 def parse_rules(config: Mapping[str, Any]) -> TaskRules:
-    """Read a task's `config`; raises ValueError for what no task may say."""
+    """Read a task's `config`; raises RuleInvalid for what no task may say."""
     target, minimum = config.get("target", 1), config.get("min_amount")
     claim, event = config.get("claim", "manual"), config.get("event")
     if type(target) is not int or target < 1:
-        raise ValueError(f"target: a whole number of at least 1, not {target!r}")
-    if claim not in ("manual", "auto") or not isinstance(event, str | None):
-        raise ValueError(f"claim, event: {claim!r}, {event!r}")
+        raise RuleInvalid("target", f"a whole number of at least 1, not {target!r}")
+    if claim not in ("manual", "auto"):
+        raise RuleInvalid("claim", f"manual or auto, not {claim!r}")
+    if not isinstance(event, str | None):
+        raise RuleInvalid("event", f"a type of event, not {event!r}")
     return TaskRules(
         event=event,
         target=target,
         min_amount=None if minimum is None else _amount(minimum),
         claim=claim,
         verification=config.get("verification") is True,
-        lifetime=parse_lifetime(config["expiry"]) if "expiry" in config else None,
+        lifetime=_lifetime(config["expiry"]) if "expiry" in config else None,
     )
 
 
 def _amount(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"min_amount: a number, not {value!r}")  # noqa: TRY004
+        raise RuleInvalid("min_amount", f"a number, not {value!r}")
     return Decimal(str(value))
+
+
+def _lifetime(value: Any) -> Lifetime:
+    try:
+        return parse_lifetime(value)
+    except LifetimeInvalid as error:
+        raise RuleInvalid("expiry", str(error)) from error
 
 
 def period_start(frequency: TaskFrequency, instant: datetime, zone: ZoneInfo) -> date:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STREETS = ("schema", "resolvers", "services", "models", "jobs", "dev", "benchmarks")
+STREETS = ("schema", "resolvers", "services", "models", "jobs", "dev", "commands", "benchmarks")
 HOUSES = ("app", "routes", "cli", "settings")
 
 

@@ -17,7 +17,8 @@ ALLOWED = {
     "routes": {"services", "models", "settings"},
     "dev": {"services", "models", "settings"},
     "app": {"routes", "resolvers", "schema", "services", "models", "settings"},
-    "cli": {"app", "dev", "jobs", "resolvers", "services", "models", "settings"},
+    "commands": {"dev", "resolvers", "services", "models", "settings"},
+    "cli": {"app", "commands", "dev", "jobs", "resolvers", "services", "models", "settings"},
     "benchmarks": {"app", "dev", "schema", "services", "models", "settings"},
 }
 """Which street may look into which others."""

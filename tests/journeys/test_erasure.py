@@ -65,7 +65,14 @@ KEPT = {
     "check_ins": "the books",
     "operator_actions": "what operators did, for ever",
 }
-NOT_ABOUT_USERS = {"exchange_items", "item_daily_exchanges", "tasks", "outbox", "file_imports"}
+NOT_ABOUT_USERS = {
+    "exchange_items",
+    "item_daily_exchanges",
+    "tasks",
+    "outbox",
+    "file_imports",
+    "coupon_imports",
+}
 
 
 async def finish(mall: Mall, status: str = "completed") -> None:

@@ -103,6 +103,22 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
         f'setWished(input: {{itemId: "{_ITEM}", wished: true}}) {{ __typename }}',
     ),
     "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
+    "mutation.saveTask": (
+        OPERATORS,
+        'saveTask(input: {name: "t", pointsReward: 1, frequency: ONCE}) { __typename }',
+    ),
+    "mutation.saveItem": (
+        OPERATORS,
+        'saveItem(input: {name: "i", points: 1, type: VIRTUAL}) { __typename }',
+    ),
+    "mutation.adjustStock": (
+        OPERATORS,
+        f'adjustStock(input: {{itemId: "{_ITEM}", by: 1, idempotencyKey: "k"}}) {{ __typename }}',
+    ),
+    "mutation.importCoupons": (
+        OPERATORS,
+        f'importCoupons(input: {{itemId: "{_ITEM}", codes: ["c"]}}) {{ __typename }}',
+    ),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),
 }
 

@@ -32,8 +32,8 @@ _PENDING_QUERIES = """
 _PENDING_MUTATIONS = """
     registerDevice unregisterDevice
     updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
-    submitSatisfaction saveTask saveItem adjustStock
-    importCoupons broadcastPush saveExperiment setExperimentStatus
+    submitSatisfaction
+    broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
@@ -44,7 +44,7 @@ _PENDING_TYPES = """
     Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
-    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod PerUserLimitInput
+    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
     PointsPrompt PushPreferences PushRecord PushRecordConnection PushRecordEdge
     PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
     Subscription SystemHealth UserProfile UserRank VariantResult

@@ -14,10 +14,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 from schema.ids import encode_id
+from services.catalogue.coupon_codes import CodeImport, import_codes
 from services.exchange.place import exchange_request
 from services.identifiers import new_id
 from services.mall import Mall
 from services.tasks.check_in import CheckInRequest
+from services.transaction import transaction
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
@@ -87,6 +89,15 @@ async def _items(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
 async def _item_for_many_lots(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     await _lots(mall, user_id, rows)
     item = await add_item(mall, points=10 * rows)
+    return {"item": encode_id("ExchangeItem", item), "key": "key"}
+
+
+async def _pool(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await give_points(mall, user_id, 100)
+    item = await add_item(mall, type="coupon", config={}, stock=0)
+    request = CodeImport(user_id, item, [f"CODE-{number}" for number in range(rows)], None)
+    async with transaction(mall.stores.bulk) as session:
+        await import_codes(session, request, clock=mall.clock)
     return {"item": encode_id("ExchangeItem", item), "key": "key"}
 
 
@@ -181,6 +192,7 @@ OPERATIONS = [
         7,
         _item_for_many_lots,
     ),
+    Operation("oneClickExchange of a pool", _EXCHANGE, 8, _pool),
     Operation(
         "completeTask",
         "mutation ($task: ID!) { completeTask(input: {taskId: $task}) {"

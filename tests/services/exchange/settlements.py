@@ -25,6 +25,7 @@ _TYPES = st.sampled_from(
         (ExchangeItemType.VIRTUAL, {"note": "by mail"}),
         (ExchangeItemType.VIRTUAL, {"verification": True}),
         (ExchangeItemType.COUPON, {"generate": True, "prefix": "P-", "valid_days": 3}),
+        (ExchangeItemType.COUPON, {"valid_days": 3}),  # from a pool
         (ExchangeItemType.VIP, {"level": 1, "days": 10}),
         (ExchangeItemType.VIP, {"level": 1, "days": 3}),
         (ExchangeItemType.PHYSICAL, {}),
@@ -102,6 +103,10 @@ def settlements(draw: st.DrawFn) -> Settlement:
         memberships={} if running is None else {(1, 1): running},
         captcha=captcha,
         codes={item_id: Codes(item_id) for item_id in known},
+        # Fewer than the stock, where some have expired.
+        pooled={
+            item.id: draw(st.integers(0, item.stock)) for item in known.values() if item.draws_codes
+        },
     )
 
 

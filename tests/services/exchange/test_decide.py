@@ -63,6 +63,16 @@ def test_stock_goes_down_by_what_was_sold_and_never_below_zero(
 
 
 @given(settlements(), batches())
+def test_no_more_codes_are_given_than_a_pool_has(settlement: Settlement, batch: Batch) -> None:
+    """Though the stock may still count others, which have expired; a refusal takes none."""
+    made = _made(decide(settlement, batch))
+    for item_id, drawable in settlement.pooled.items():
+        given = [placed for placed in made if placed.exchange.item_id == item_id]
+        assert len(given) <= drawable
+        assert settlement.codes[item_id].given == len(given)
+
+
+@given(settlements(), batches())
 def test_nobody_pays_more_than_they_have(settlement: Settlement, batch: Batch) -> None:
     """What was paid is what was spendable before less what is left, draw by draw."""
     before = {user_id: spendable(settlement.accounts[user_id], NOW) for user_id in USERS}
@@ -142,7 +152,8 @@ def _is_justified(settlement: Settlement, asked: ExchangeRequest, outcome: Outco
         ItemUnavailable: not item.is_on_sale(NOW),
         VerificationRequired: "verification" in item.config and not asked.is_verified,
         InvalidInput: item.type == "physical" and asked.shipping is None,
-        OutOfStock: settlement.left(item) == 0,
+        OutOfStock: settlement.sold[item.id]
+        >= min(item.stock, settlement.pooled.get(item.id, item.stock)),
         LimitReached: limit is not None and taken.get(limit.period, 0) >= limit.count,
         InsufficientPoints: item.points > spendable(account, NOW),
     }
@@ -173,6 +184,7 @@ def _make_plentiful(settlement: Settlement) -> None:
             available_from=None,
             available_until=None,
         )
+    settlement.pooled = {}
     settlement.accounts = {user_id: Account(user_id) for user_id in USERS}
     for account in settlement.accounts.values():
         for points in (7, 3):

@@ -1,0 +1,1 @@
+"""Commands of `cli.py` that have more to say than a line."""

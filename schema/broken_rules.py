@@ -1,0 +1,32 @@
+"""What a member reads when an input breaks a rule that several inputs share."""
+
+from services import errors, input_rules
+from services.catalogue import coupon_codes
+from services.messages import message
+
+
+def broken_rule(error: errors.InvalidInput, locale: str) -> str:
+    """The rule in the member's language; for rules of developers, the developer's text."""
+    match error:
+        case input_rules.TextInvalid():
+            return message(
+                locale,
+                "This takes {shortest} to {longest} characters, and none that cannot be stored.",
+                shortest=error.shortest,
+                longest=error.longest,
+            )
+        case input_rules.OutOfRange():
+            return message(
+                locale,
+                "This has to be a whole number from {least} to {most}.",
+                least=error.least,
+                most=error.most,
+            )
+        case input_rules.EndsBeforeItBegins():
+            return message(locale, "The end has to lie after the beginning.")
+        case coupon_codes.TooManyCodes():
+            return message(
+                locale, "At most {most} codes fit one call.", most=coupon_codes.MOST_CODES_A_CALL
+            )
+        case _:
+            return message(locale, "The request is not valid: {problem}", problem=error.problem)

@@ -1,0 +1,209 @@
+"""Imported coupon codes: into the pool, and out of it when they expire (`domain.md`, Exchange)."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.catalogue import ExchangeItemType
+from services.bulk import Writes
+from services.calendar import Clock
+from services.catalogue.items import Item, lock_items
+from services.catalogue.restock import note_restock
+from services.errors import InvalidInput, NotFound
+from services.input_rules import TextInvalid
+from services.operators import note_action
+
+ACTION = "importCoupons"
+MOST_CODES_A_CALL = 10_000
+LONGEST_CODE = 200
+CODES_A_BATCH = 10_000
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def import_statement(given: str) -> TextClause:
+    """Move codes, each once, from `given`, a query for (code, expires_at), into an item's pool.
+
+    In order of the codes: two calls with the same codes for two items wait for each other in one
+    direction only. A code that a member holds already was generated, or was in a pool that is gone.
+    """
+    return text(
+        f"""
+        WITH imported AS (
+            INSERT INTO coupon_codes (item_id, code, expires_at, imported_at)
+            SELECT CAST(:item_id AS bigint), code, expires_at, :now
+            FROM ({given}) given
+            WHERE NOT EXISTS (SELECT FROM user_coupons WHERE user_coupons.code = given.code)
+            ORDER BY code
+            ON CONFLICT (code) DO NOTHING
+            RETURNING id
+        ), counted AS (
+            SELECT count(*)::int AS codes FROM imported
+        )
+        UPDATE exchange_items SET stock = stock + codes, total_stock = total_stock + codes,
+                                  updated_at = :now
+        FROM counted WHERE exchange_items.id = :item_id
+        RETURNING codes
+        """
+    )
+
+
+_IMPORT = import_statement(
+    """
+    SELECT DISTINCT code, CAST(:expires_at AS timestamptz) AS expires_at
+    FROM unnest(CAST(:codes AS text[])) AS called(code)
+    """
+)
+_ITEMS_WITH_DUE_CODES = text(
+    """
+    SELECT DISTINCT item_id FROM (
+        SELECT item_id FROM coupon_codes
+        WHERE status = 'unused' AND expires_at <= :now
+        ORDER BY expires_at LIMIT :limit
+    ) due
+    """
+)
+_EXPIRE = text(
+    """
+    WITH due AS (
+        SELECT id FROM coupon_codes
+        WHERE status = 'unused' AND expires_at <= :now
+          AND item_id = ANY(CAST(:item_ids AS bigint[]))
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), expired AS (
+        UPDATE coupon_codes SET status = 'expired' FROM due WHERE coupon_codes.id = due.id
+        RETURNING item_id
+    ), counted AS (
+        SELECT item_id, count(*)::int AS codes FROM expired GROUP BY item_id
+    )
+    UPDATE exchange_items SET stock = stock - codes, total_stock = total_stock - codes,
+                              updated_at = :now
+    FROM counted WHERE exchange_items.id = counted.item_id
+    RETURNING exchange_items.id, codes
+    """
+)
+
+
+class TooManyCodes(InvalidInput):
+    """More codes than one call may bring."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeImport:
+    """Codes that an operator adds to an item's pool; they end at `expires_at`, if ever."""
+
+    operator_id: int
+    item_id: int
+    codes: Sequence[str]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodesImported:
+    """How many codes are new, how many were known (or twice in the call), the item afterwards."""
+
+    imported: int
+    duplicates: int
+    item: Item
+
+
+async def import_codes(
+    session: AsyncSession, request: CodeImport, *, clock: Clock
+) -> CodesImported:
+    """Add up to 10,000 codes to the pool of an item, and their number to its stock.
+
+    Codes that are in any pool, or that any member holds, are counted and left out. Raises NotFound
+    and InvalidInput.
+    """
+    _require_codes(request.codes)
+    item = (await lock_items(session, [request.item_id])).get(request.item_id)
+    if item is None:
+        raise NotFound("ExchangeItem", str(request.item_id))
+    now = clock()
+    require_pool(item)
+    _require_future(request, now)
+    # Else codes that nobody can have any more would hide that the item is back in stock.
+    expired = await _expire(session, [item.id], CODES_A_BATCH, now)
+    before = replace(item, stock=item.stock - expired.get(item.id, 0))
+    parameters = {
+        "item_id": item.id,
+        "codes": list(request.codes),
+        "expires_at": request.expires_at,
+        "now": now,
+    }
+    imported = (await session.execute(_IMPORT, parameters)).scalar_one()
+    after = replace(before, stock=before.stock + imported)
+    done = CodesImported(imported, len(request.codes) - imported, after)
+    await _note(session, request, before.stock, done, now)
+    return done
+
+
+def _require_codes(codes: Sequence[str]) -> None:
+    if len(codes) > MOST_CODES_A_CALL:
+        raise TooManyCodes(("codes",), f"at most {MOST_CODES_A_CALL} a call")
+    for number, code in enumerate(codes):
+        if not is_code(code):
+            raise TextInvalid(("codes", str(number)), 1, LONGEST_CODE)
+
+
+def is_code(text: str) -> bool:
+    """Whether a text can be a coupon's code: 1 to 200 characters, none of them a control."""
+    return 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
+
+
+def require_pool(item: Item) -> None:
+    """Raise InvalidInput unless codes of the item are imported."""
+    if item.type is not ExchangeItemType.COUPON:
+        raise InvalidInput(("itemId",), "only a COUPON has codes")
+    if not item.draws_codes:
+        raise InvalidInput(("itemId",), "this item generates its codes")
+
+
+def _require_future(request: CodeImport, now: datetime) -> None:
+    if request.expires_at is not None and request.expires_at <= now:
+        raise InvalidInput(("expiresAt",), "has to lie in the future")
+
+
+async def _note(
+    session: AsyncSession, request: CodeImport, stock: int, done: CodesImported, now: datetime
+) -> None:
+    """The codes themselves stay out of the books: whoever reads one can spend it."""
+    details = {
+        "imported": done.imported,
+        "duplicates": done.duplicates,
+        "expires_at": request.expires_at,
+        "before": {"stock": stock},
+        "after": {"stock": done.item.stock},
+    }
+    writes, item_id = Writes(), done.item.id
+    note_action(writes, request.operator_id, ACTION, ("ExchangeItem", item_id), details, now)
+    await note_restock(session, writes, item_id, (stock, done.item.stock), now)
+    await writes.flush(session)
+
+
+async def expire_codes(
+    session: AsyncSession, clock: Clock, *, codes: int = CODES_A_BATCH
+) -> int | None:
+    """Take up to `codes` unused codes that have expired out of their pools and stocks.
+
+    Returns how many; None says that none was due. One batch, one transaction: bounded in how long
+    it holds up who wants the items.
+    """
+    found = await session.execute(_ITEMS_WITH_DUE_CODES, {"now": clock(), "limit": codes})
+    item_ids = found.scalars().all()
+    if not item_ids:
+        return None
+    await lock_items(session, item_ids)
+    return sum((await _expire(session, item_ids, codes, clock())).values())
+
+
+async def _expire(
+    session: AsyncSession, item_ids: Collection[int], limit: int, now: datetime
+) -> dict[int, int]:
+    """How many codes of each item were taken out, under the items' locks."""
+    parameters = {"item_ids": sorted(item_ids), "limit": limit, "now": now}
+    return {row.id: row.codes for row in await session.execute(_EXPIRE, parameters)}

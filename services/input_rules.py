@@ -1,0 +1,96 @@
+"""Rules that several inputs share: texts that can be stored, numbers within their bounds."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from services.errors import InvalidInput
+
+FieldPath = tuple[str, ...]
+"""Path into the input, named as the contract names it."""
+
+# PostgreSQL stores no U+0000, UTF-8 has no surrogates.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # an escape, not an escaped backslash before "u0000"
+# PostgreSQL writes 1e300 in full, as a whole number, which orjson could not write to a client.
+_LARGEST_NUMBER = 2**63 - 1
+
+
+class TextInvalid(InvalidInput):
+    """A text is shorter than `shortest`, longer than `longest`, or cannot be stored."""
+
+    def __init__(self, field: FieldPath, shortest: int, longest: int) -> None:
+        super().__init__(field, f"{shortest} to {longest} characters")
+        self.shortest = shortest
+        self.longest = longest
+
+
+class OutOfRange(InvalidInput):
+    """Not a whole number from `least` to `most`."""
+
+    def __init__(self, field: FieldPath, least: int, most: int) -> None:
+        super().__init__(field, f"a whole number from {least} to {most}")
+        self.least = least
+        self.most = most
+
+
+class EndsBeforeItBegins(InvalidInput):
+    """A window whose end does not lie after its beginning."""
+
+
+def require_text(field: FieldPath, value: Any, longest: int, *, shortest: int = 1) -> None:
+    """Raise TextInvalid for anything but a text of so many characters; blanks alone are none."""
+    is_text = isinstance(value, str) and not _UNSTORABLE.search(value)
+    if not is_text or len(value) > longest or len(value.strip()) < shortest:
+        raise TextInvalid(field, shortest, longest)
+
+
+def require_between(field: FieldPath, value: Any, least: int, most: int) -> None:
+    """Raise OutOfRange for anything but a whole number from `least` to `most`."""
+    if type(value) is not int or not least <= value <= most:  # a bool is an int to Python
+        raise OutOfRange(field, least, most)
+
+
+def require_flag(field: FieldPath, value: Any) -> None:
+    """Raise InvalidInput for anything but true and false."""
+    if not isinstance(value, bool):
+        raise InvalidInput(field, "true or false")
+
+
+def require_window(field: FieldPath, begins: datetime | None, ends: datetime | None) -> None:
+    """Raise EndsBeforeItBegins unless the window, open on either side or not, holds an instant."""
+    if begins is not None and ends is not None and begins >= ends:
+        raise EndsBeforeItBegins(field, "has to lie after the beginning")
+
+
+def require_object(field: FieldPath, value: Any) -> dict[str, Any]:
+    """A JSON object as it will be stored; raises InvalidInput for one that cannot be read again."""
+    if not isinstance(value, dict) or not is_storable_json(value):
+        raise InvalidInput(field, "a JSON object of values that can be stored")
+    stored = orjson.loads(orjson.dumps(value))  # what is no number is stored as null
+    if any(abs(number) > _LARGEST_NUMBER for number in _numbers(stored)):
+        raise InvalidInput(field, "numbers within 64 bits")
+    return stored
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """Every number in JSON."""
+    match value:
+        case dict() | list():
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from _numbers(inner)
+        case int() | float():
+            yield value
+        case _:
+            pass
+
+
+def is_storable_json(value: Any) -> bool:
+    """Whether JSON survives PostgreSQL (no U+0000) and orjson (64 bits, 254 levels at most)."""
+    try:
+        return not _NUL.search(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return False
