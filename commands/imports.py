@@ -42,7 +42,7 @@ def points_import(
 
 
 async def _import(mall: Mall, file: Path, format_: FileFormat, rejected: Path | None) -> int:
-    rejected_path = rejected or file.with_suffix(".rejected.csv")
+    rejected_path = rejected or file.with_name(f"{file.name}.rejected.csv")
     try:
         done = await _show(import_file(mall.stores.bulk, file, format_, rejected_path))
     except (FileUnusable, AlreadyRunning) as error:

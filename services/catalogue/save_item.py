@@ -13,6 +13,7 @@ from services.calendar import Clock
 from services.catalogue.item_terms import MOST_STOCK, ItemTerms, require_valid_terms, valid_config
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row, lock_items
 from services.catalogue.restock import note_restock
+from services.catalogue.search import search_document
 from services.errors import InvalidInput, NotFound
 from services.input_rules import OutOfRange
 from services.operators import changes, note_action
@@ -123,6 +124,7 @@ async def _write(session: AsyncSession, item: Item, gone: int, now: datetime) ->
         "total_stock": item.stock + gone,
         "per_user_limit_count": limit and limit.count,
         "per_user_limit_period": limit and limit.period,
+        "search": search_document(item.name, item.description, item.category, item.tags),
         "updated_at": now,
     }
     statement: Any = update(ExchangeItem).where(ExchangeItem.id == item.id).values(values)

@@ -242,3 +242,19 @@ async def test_ids_that_name_nothing_or_no_item(mall: Mall, client: Client) -> N
     assert (answer["code"], answer["id"]) == ("NOT_FOUND", item_id_of(4711))
     for wrong in (encode_id("Task", 1), "x", ""):
         assert await operate_in_vain(client, "saveItem", **MUG, id=wrong) == "BAD_USER_INPUT"
+
+
+@pytest.mark.usefixtures("olga")
+async def test_a_saved_item_is_found(client: Client) -> None:
+    """By its name at once; after another is given, by that one only."""
+    saved = await operate(client, "saveItem", **MUG | {"name": "蓝牙耳机"})
+    query = "query($text: String!) { items(filter: {search: $text}) { nodes { id } } }"
+
+    async def found(text: str) -> list[str]:
+        page = (await client.data(query, {"text": text}))["items"]
+        return [node["id"] for node in page["nodes"]]
+
+    item_id = saved["item"]["id"]
+    assert await found("耳机") == [item_id]
+    await operate(client, "saveItem", id=item_id, **MUG | {"name": "保温水杯"})
+    assert (await found("耳机"), await found("水杯")) == ([], [item_id])

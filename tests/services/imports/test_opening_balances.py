@@ -55,7 +55,7 @@ async def test_members_move_in_with_their_points(
     done = await _import(settings, path)
     assert (done.returncode, done.stdout) == (
         0,
-        f"3 imported, 1 known before, 7 rejected (see {tmp_path}/balances.rejected.csv)\n",
+        f"3 imported, 1 known before, 7 rejected (see {tmp_path}/balances.csv.rejected.csv)\n",
     )
     balances = await execute(mall, "SELECT external_id, username, points FROM users ORDER BY 1")
     assert [row[0::2] for row in balances] == [
@@ -64,7 +64,7 @@ async def test_members_move_in_with_their_points(
         ("carol", 9007199254740991),
     ]
     assert balances[1].username == "李, 雷"
-    rejected = (tmp_path / "balances.rejected.csv").read_text().splitlines()
+    rejected = (tmp_path / "balances.csv.rejected.csv").read_text().splitlines()
     assert [line.rpartition(",")[2] for line in rejected] == [
         "points must be a whole number above 0",
         "points must be a whole number above 0",
@@ -124,7 +124,7 @@ async def test_a_killed_import_goes_on_where_it_was(
         "SELECT count(*), sum(points), count(*) FILTER (WHERE audit_sequence <> 1) FROM users",
     )
     assert found == [(60_000, sum(n % 1000 + 1 for n in range(count // 2)), 0)]
-    rejected = (tmp_path / "balances.rejected.csv").read_text().splitlines()
+    rejected = (tmp_path / "balances.csv.rejected.csv").read_text().splitlines()
     assert (len(rejected), len(set(rejected))) == (60_000, 60_000)
 
 
