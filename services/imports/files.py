@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 128 * 1024
 """How much of a file is read, settled and committed at a time."""
 
 
