@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,8 @@ class Bench:
     bare_port: int
     tokens: Sequence[str] = field(repr=False)
     """A token for each user, in order: the same one in every request, as an app has it."""
+    environment: Mapping[str, str] = field(repr=False)
+    """The settings with which its processes, and commands, run."""
 
     def pgbench(self, script: str, *, clients: int, duration_s: int, **variables: int) -> float:
         """Transactions per second of a script in benchmarks/pgbench; raises when one failed."""
@@ -80,7 +82,7 @@ def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Gene
         bare_port = _free_port()
         bare = [sys.executable, "-m", "benchmarks.bare", str(bare_port)]
         stack.enter_context(_process(bare, bare_port, environment))
-        yield Bench(urls.database_url, users, ports, bare_port, _tokens(users))
+        yield Bench(urls.database_url, users, ports, bare_port, _tokens(users), environment)
 
 
 def _tokens(users: int) -> list[str]:
