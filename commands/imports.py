@@ -93,10 +93,12 @@ def coupons_import(
 
 async def _import_file(mall: Mall, file: CodeFile, item_id: int) -> FileProgress:
     with ProgressBar(console=Console(stderr=True)) as bar:
+        before = -1
         shown = bar.add_task("Importing", total=file.size)
         while True:
             async with transaction(mall.stores.bulk) as session:
                 progress = await import_chunk(session, file, item_id, clock=mall.clock)
             bar.update(shown, completed=progress.position)
-            if progress.position >= file.size:
+            if progress.position in (file.size, before):  # the latter: the file has shrunk
                 return progress
+            before = progress.position

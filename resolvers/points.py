@@ -1,8 +1,10 @@
 """Root fields of points."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import strawberry
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsAction
 from resolvers.access import Audience, field_for, mutation_for
@@ -32,7 +34,11 @@ from schema.points import (
     load_balance,
 )
 from schema.points_rules import PointsRules
+from services.calendar import Clock
+from services.catalogue.coupon_codes import expire_codes
+from services.mall import Mall
 from services.paging import require_page_size
+from services.points.activate import activate_batch
 from services.points.adjust import adjustment_request
 from services.points.expire import Expired, expire_batch
 from services.points.expiry_rules import ExpiryRules
@@ -166,8 +172,14 @@ class PointsMutation:
 
     @mutation_for(Audience.OPERATOR)
     async def run_expiry(self, info: Info) -> RunExpirySuccess:
-        """Settle every lot that is due, batch by batch, each in a transaction of its own."""
+        """Settle all that is due, batch by batch, each in a transaction of its own.
+
+        Points whose time has come are activated, codes that have ended leave the stock, lots that
+        have ended expire.
+        """
         mall, total = info.context.mall, Expired()
+        await _settle_all(mall, activate_batch)
+        await _settle_all(mall, expire_codes)
         while True:
             async with transaction(mall.stores.bulk) as session:
                 expired = await expire_batch(session, mall.clock)
@@ -175,6 +187,16 @@ class PointsMutation:
                 break
             total += expired
         return RunExpirySuccess(expired_records=total.records, expired_points=total.points)
+
+
+async def _settle_all(
+    mall: Mall, settle: Callable[[AsyncSession, Clock], Awaitable[object]]
+) -> None:
+    """Settle batches until one finds nothing."""
+    found: object = True
+    while found is not None:
+        async with transaction(mall.stores.bulk) as session:
+            found = await settle(session, mall.clock)
 
 
 async def _lot(info: Info, lot_id: UUID) -> PointsRecord:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -118,7 +118,9 @@ def parse_line(line: bytes, now: datetime, *, is_first: bool = False) -> CodeRow
 def _end(text: str, now: datetime) -> datetime:
     try:
         ends = datetime.fromisoformat(text)
-    except ValueError as error:
+        if ends.tzinfo is not None:
+            ends = ends.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise LineRefused("no date and time") from error
     if ends.tzinfo is None:
         raise LineRefused("no time zone")

@@ -152,7 +152,8 @@ def _require_codes(codes: Sequence[str]) -> None:
 
 def is_code(text: str) -> bool:
     """Whether a text can be a coupon's code: 1 to 200 characters, none of them a control."""
-    return 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
+    is_trimmed = text == text.strip()
+    return is_trimmed and 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
 
 
 def require_pool(item: Item) -> None:

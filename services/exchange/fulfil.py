@@ -245,12 +245,8 @@ def _note_operators(writes: Writes, moved: Iterable[Standing], now: datetime) ->
     for standing in moved:
         for step in standing.steps:
             if step.by_operator:
-                details = {
-                    "status": step.status,
-                    "reason": step.reason,
-                    "carrier": step.carrier,
-                    "tracking_number": step.tracking_number,
-                }
+                # No reason and no tracking number: members may ask to be forgotten, this never is.
+                details = {"status": step.status}
                 target = ("Exchange", step.exchange_id)
                 note_action(writes, step.actor_id, "update_exchange", target, details, now)
 

@@ -2,9 +2,13 @@
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+_MARK = b"\xef\xbb\xbf"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 PIECE_BYTES = 128 * 1024
 """How much of a file is read, settled and committed at a time."""
@@ -16,7 +20,10 @@ class FileUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line below the header: its values by column, or None when it has another number."""
+    """One line below the header: its values by column.
+
+    None when it is not CSV in UTF-8 without control characters, or has another number of them.
+    """
 
     text: str
     values: dict[str, str] | None
@@ -75,13 +82,18 @@ def read_pieces(
 
 
 def _lines(data: bytes, columns: Sequence[str]) -> list[Line]:
-    return [_line(text, columns) for text in _decode(data).splitlines() if text.strip()]
+    lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
+    return [_line(line, columns) for line in lines if line.strip()]
 
 
-def _line(text: str, columns: Sequence[str]) -> Line:
+def _line(line: bytes, columns: Sequence[str]) -> Line:
+    text = _decode(line)
     try:
+        line.removeprefix(_MARK).decode()
         (values,) = csv.reader([text], strict=True)
     except (csv.Error, ValueError):
+        return Line(text, None)
+    if _CONTROL.search(text):
         return Line(text, None)
     if len(values) != len(columns):
         return Line(text, None)
@@ -89,5 +101,5 @@ def _line(text: str, columns: Sequence[str]) -> Line:
 
 
 def _decode(data: bytes) -> str:
-    """UTF-8, with or without a mark; what is not is kept visible and will not be valid."""
+    """UTF-8, with or without a mark; what is not is kept visible, to be shown."""
     return data.decode("utf-8-sig", errors="backslashreplace")

@@ -23,12 +23,13 @@ from services.imports.files import Line
 from services.imports.run import FileFormat, Settled
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.grant import name_grants
+from services.points.grant import MOST_POINTS_A_GRANT, name_grants
 from services.points.ledger import Account, Cause, Lot, grant
 from services.users.profile import DEFAULT_LOCALE, anonymous_name
 
 SOURCE = "opening_balance"
-_LONGEST_SUBJECT, _LONGEST_NAME = 255, 100
+_LONGEST_SUBJECT, _LONGEST_NAME, _MOST_DIGITS = 255, 100, 16
+_BAD_POINTS = f"points must be a whole number from 1 to {MOST_POINTS_A_GRANT}"
 
 _NEW_USER = ("external_id", "username", "locale", "timezone", "created_at")
 _USERS = text(
@@ -68,18 +69,20 @@ def read_line(line: Line, now: datetime) -> OpeningBalance | str:
     """The balance that a line says, or what is wrong with it."""
     values = line.values
     if values is None:
-        return "not as many values as columns"
+        return "not CSV in UTF-8 with as many values as columns"
     subject, name = values["user"], values.get("name") or None
     if not 1 <= len(subject) <= _LONGEST_SUBJECT or "\x00" in line.text:
         return f"user needs 1 to {_LONGEST_SUBJECT} characters"
     points = values["points"]
-    if not points.isascii() or not points.isdigit() or not 1 <= int(points[:20]) <= MAX_POINTS:
-        return "points must be a whole number above 0"
+    if not points.isascii() or not points.isdigit() or len(points) > _MOST_DIGITS:
+        return _BAD_POINTS
+    if not 1 <= int(points) <= MOST_POINTS_A_GRANT:
+        return _BAD_POINTS
     if name is not None and len(name) > _LONGEST_NAME:
         return f"name takes at most {_LONGEST_NAME} characters"
     try:
         expires_at = _instant(values.get("expires_at", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return "expires_at must be an instant such as 2027-01-31T00:00:00Z"
     if expires_at is not None and expires_at <= now:
         return "expires_at lies in the past"
@@ -103,11 +106,20 @@ async def import_balances(
     read = [(line, read_line(line, now)) for line in lines]
     rejected = [(line, said) for line, said in read if isinstance(said, str)]
     balances = [said for _, said in read if isinstance(said, OpeningBalance)]
-    wanted = {balance.subject: balance for balance in reversed(balances)}  # the first line counts
+    wanted: dict[str, OpeningBalance] = {}
+    for balance in balances:
+        first = wanted.setdefault(balance.subject, balance)
+        if not _is_same(first, balance):
+            rejected.append((balance.line, "another opening balance of this user stands above"))
+    balances = [each for each in balances if _is_same(wanted[each.subject], each)]
     await _create_users(session, wanted, zone, now)
     imported, too_many = await _grant(session, wanted, clock, zone)
     duplicates = len(balances) - imported - len(too_many)
     return Settled(imported, duplicates, [*rejected, *too_many])
+
+
+def _is_same(one: OpeningBalance, other: OpeningBalance) -> bool:
+    return (one.points, one.expires_at) == (other.points, other.expires_at)
 
 
 async def _create_users(

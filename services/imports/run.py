@@ -6,13 +6,14 @@ one that was under way is as if it had never begun.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from os import SEEK_END
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.stores import Sessions
-from services.imports.files import Line, digest_of, read_header, read_pieces
+from services.imports.files import FileUnusable, Line, digest_of, read_header, read_pieces
 from services.transaction import transaction
 
 
@@ -91,8 +92,8 @@ async def import_file(
     Lines that are rejected go to `rejected_path` with the reason. Raises FileUnusable for a file
     that is no such import, AlreadyRunning when another process has gone on meanwhile.
     """
-    columns = read_header(path, format_.needed, format_.optional)
     digest, size = digest_of(path)
+    columns = read_header(path, format_.needed, format_.optional)
     async with transaction(sessions) as session:
         parameters = {"kind": format_.kind, "target": format_.target}
         row = await session.execute(_START, {**parameters, "digest": digest, "size": size})
@@ -101,12 +102,15 @@ async def import_file(
     if progress.is_finished:
         return
     with rejected_path.open("ab") as rejected:
-        rejected.truncate(progress.rejected_bytes)  # what was written but not committed
+        if rejected.tell() < progress.rejected_bytes:
+            raise FileUnusable(f"{rejected_path} is not the file that this import began")
         for piece in read_pieces(path, columns, progress.position):
             async with transaction(sessions) as session:
                 locked = (await session.execute(_LOCK, {"id": progress.id})).scalar_one()
                 if locked != progress.position:
-                    raise AlreadyRunning(str(path))
+                    raise AlreadyRunning(f"{path} is being imported by another process")
+                rejected.truncate(progress.rejected_bytes)  # what was written but not committed
+                rejected.seek(0, SEEK_END)
                 settled = await format_.settle(session, piece.lines)
                 for line, reason in settled.rejected:
                     rejected.write(f"{line.text},{reason}\n".encode())

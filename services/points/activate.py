@@ -49,7 +49,7 @@ def activate(account: Account, lot: Lot, now: datetime) -> None:
     account.lifetime_earned += lot.points
     cause = about_lot(Cause(lot.source, lot.source_reference, "system"), lot)
     record(account, PointsAction.EARN, lot.points, cause, now)
-    pay_owed(account, lot, now)
+    pay_owed(account, lot, lot.points, now)
 
 
 async def activate_batch(

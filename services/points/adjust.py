@@ -21,7 +21,7 @@ from services.identifiers import new_id
 from services.operators import note_action
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.grant import require_text
+from services.points.grant import MOST_POINTS_A_GRANT, require_text
 from services.points.ledger import (
     Account,
     Cause,
@@ -70,6 +70,8 @@ def adjustment_request(
     require_key(key)
     if points == 0:
         raise InvalidInput(("points",), "more or less than 0")
+    if abs(points) > MOST_POINTS_A_GRANT:
+        raise InvalidInput(("points",), f"at most {MOST_POINTS_A_GRANT} at once")
     require_text(reason, ("reason",), LONGEST_REASON)
     return AdjustmentRequest(operator_id, user_id, points, reason.strip(), key, new_id())
 

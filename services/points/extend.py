@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock, add_span
-from services.errors import InvalidState, NotFound, Refusal
+from services.errors import BadInput, InvalidState, NotFound, Refusal
 from services.group_commit import settle_each
-from services.idempotency import find_keys, fingerprint, require_key, store_settled
+from services.idempotency import KeyInvalid, find_keys, fingerprint, require_key, store_settled
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.extension_terms import (
     EXTENSION_DAYS,
@@ -66,8 +66,11 @@ class Offer:
 
 
 def extension_request(user_id: int, lot_id: UUID, key: str) -> ExtensionRequest:
-    """A request; raises InvalidInput for a key that is no good."""
-    require_key(key)
+    """A request; raises BadInput for a key that is no good: the contract has no Problem for it."""
+    try:
+        require_key(key)
+    except KeyInvalid as error:
+        raise BadInput(f"idempotencyKey: {error.problem}") from error
     return ExtensionRequest(user_id, lot_id, key)
 
 

@@ -24,6 +24,8 @@ from services.points.ledger import Account, Cause, Lot, grant
 
 OPERATION = "grant"
 LONGEST_SOURCE, LONGEST_REFERENCE = 64, 200
+MOST_POINTS_A_GRANT = 10**12
+"""Far below what a balance can hold, so that no grant by itself fills one up."""
 OWN_SOURCES = frozenset(
     {
         "task",
@@ -106,8 +108,8 @@ def grant_request(
 ) -> GrantRequest:
     """A request; raises InvalidInput for what no state of the mall would allow."""
     require_key(key)
-    if not 1 <= points <= MAX_POINTS:
-        raise InvalidInput(("points",), f"1 to {MAX_POINTS}")
+    if not 1 <= points <= MOST_POINTS_A_GRANT:
+        raise InvalidInput(("points",), f"1 to {MOST_POINTS_A_GRANT}")
     require_text(source, ("source",), LONGEST_SOURCE)
     if source in OWN_SOURCES:
         raise InvalidInput(("source",), "the mall itself grants by this name")

@@ -173,7 +173,7 @@ def grant(
     add_lot(account, lot)
     account.lifetime_earned += points
     record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
-    pay_owed(account, lot, now)
+    pay_owed(account, lot, points, now)
     return lot
 
 
@@ -188,9 +188,9 @@ def about_lot(cause: Cause, lot: Lot) -> Cause:
     return replace(cause, details={**cause.details, "lot": str(lot.id), "expires_at": ends})
 
 
-def pay_owed(account: Account, lot: Lot, now: datetime) -> None:
-    """Let points that were just earned pay what the member owes from reversals."""
-    owed = min(account.owed_points, lot.points)
+def pay_owed(account: Account, lot: Lot, points: int, now: datetime) -> None:
+    """Let `points` of a lot, just earned or given back, pay what is owed from reversals."""
+    owed = min(account.owed_points, points)
     if owed == 0:
         return
     account.owed_points -= owed

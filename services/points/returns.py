@@ -15,6 +15,7 @@ from services.points.ledger import (
     draw,
     expire_due,
     first_lots,
+    pay_owed,
     record,
     spendable,
 )
@@ -31,7 +32,11 @@ class Refund:
 def refund(
     account: Account, payment: Sequence[tuple[Lot, int]], cause: Cause, now: datetime
 ) -> Refund:
-    """Put back into each lot what it paid; a lot that has ended stays ended and gets nothing."""
+    """Put back into each lot what it paid; a lot that has ended stays ended and gets nothing.
+
+    What the member owes is paid from it: else a purchase that was refunded while its points were
+    spent would, once the exchange is cancelled, have given the points away.
+    """
     expire_due(account, now)
     returned = [(lot, -points) for lot, points in payment if not _is_over(lot, now)]
     points = -sum(amount for _, amount in returned)
@@ -40,6 +45,8 @@ def refund(
         account.lifetime_redeemed -= points
         entry = record(account, PointsAction.REFUND, points, cause, now)
         draw(account, entry, returned)
+        for lot, amount in returned:
+            pay_owed(account, lot, -amount, now)
     return Refund(points, lapsed)
 
 

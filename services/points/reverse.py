@@ -16,7 +16,12 @@ from services.errors import InvalidInput, NotFound, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.grant import ReferenceOf
+from services.points.grant import (
+    LONGEST_REFERENCE,
+    LONGEST_SOURCE,
+    ReferenceOf,
+    require_text,
+)
 from services.points.ledger import Account, Cause
 from services.points.returns import Grant, reverse
 
@@ -57,6 +62,8 @@ def reversal_request(
 ) -> ReversalRequest:
     """A request; raises InvalidInput for a key or a number that is no good."""
     require_key(key)
+    require_text(source, ("source",), LONGEST_SOURCE)
+    require_text(reference, ("reference",), LONGEST_REFERENCE)
     if points is not None and points < 1:
         raise InvalidInput(("points",), "at least 1")
     return ReversalRequest(actor_id, source, reference, points, key)
@@ -95,7 +102,8 @@ async def _grants(
     now: datetime,
 ) -> dict[ReferenceOf, Grant]:
     """The grants as they are under their users' locks, with lots enough to pay all of them."""
-    rows = await _rows(session, references)
+    # One that was granted meanwhile has a user who is not locked: it is not there yet.
+    rows = [row for row in await _rows(session, references) if row.user_id in accounts]
     needed = Counter[int]()
     for row in rows:
         needed[row.user_id] += row.points - row.reversed_points

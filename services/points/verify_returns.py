@@ -2,14 +2,20 @@
 
 RETURN_CHECKS: dict[str, str] = {
     "a refund is not what its exchange says": """
-        SELECT 'exchange ' || exchange.id AS place,
+        SELECT 'exchange ' || coalesce(exchange.id::text, log.reference, 'none') AS place,
                'refunded ' || coalesce(exchange.refunded_points::text, 'nothing') || ', log '
                || coalesce(log.points::text, 'nothing') AS finding
         FROM exchanges exchange
-        LEFT JOIN (SELECT user_id, reference, sum(amount) AS points FROM points_audit_log
+        FULL JOIN (SELECT user_id, reference, sum(amount) AS points FROM points_audit_log
                    WHERE action = 'refund' GROUP BY user_id, reference) log
             ON log.user_id = exchange.user_id AND log.reference = exchange.id::text
         WHERE coalesce(exchange.refunded_points, 0) <> coalesce(log.points, 0)
+    """,
+    "a coupon does not stand where its exchange says": """
+        SELECT 'exchange ' || exchange.id AS place,
+               exchange.status || ', its coupon ' || coupon.status AS finding
+        FROM exchanges exchange JOIN user_coupons coupon ON coupon.exchange_id = exchange.id
+        WHERE (exchange.status = 'cancelled') <> (coupon.status = 'revoked')
     """,
     "a grant that can be taken back is not its lot": """
         SELECT 'grant ' || granted.source || ' ' || granted.reference AS place,

@@ -100,10 +100,12 @@ async def test_a_bad_grant_changes_nothing(
     assert await fingerprint_of_database(mall) == before
 
 
-async def test_nobody_can_be_granted_points(client: Client, member: int) -> None:
+async def test_nobody_can_be_granted_points(mall: Mall, client: Client, member: int) -> None:
     """An unknown user is not found, nor can a balance outgrow what JSON carries."""
     assert (await grant(client, 999, 5, "key"))["code"] == "NOT_FOUND"
-    assert (await grant(client, member, 2**53 - 1, "most"))["balance"]["available"] == 2**53 - 1
+    assert (await grant(client, member, 10**12 + 1, "too many"))["field"] == ["points"]
+    await give_points(mall, member, 2**53 - 1 - 10**12)
+    assert (await grant(client, member, 10**12, "most"))["balance"]["available"] == 2**53 - 1
     assert (await grant(client, member, 1, "more"))["field"] == ["points"]
 
 
@@ -142,6 +144,7 @@ async def test_a_grant_is_taken_back_in_parts(client: Client, member: int) -> No
     assert (await reverse(client, "order-1", "again"))["field"] == ["points"]
     assert (await reverse(client, "order-2", "key"))["code"] == "NOT_FOUND"
     assert (await reverse(client, "order-1", "none", 0))["field"] == ["points"]
+    assert (await reverse(client, "order\x00", "key"))["field"] == ["reference"]
 
 
 async def test_what_is_spent_is_owed_and_paid_by_the_next_grants(
@@ -247,7 +250,7 @@ async def test_an_operator_corrects_a_balance(mall: Mall, client: Client, member
         (0, {}, "INVALID_INPUT", ["points"]),
         (5, {"reason": " "}, "INVALID_INPUT", ["reason"]),
         (5, {"reason": "x" * 501}, "INVALID_INPUT", ["reason"]),
-        (2**53 - 1, {}, "INVALID_INPUT", ["points"]),
+        (10**12 + 1, {}, "INVALID_INPUT", ["points"]),
     ],
 )
 async def test_a_bad_correction_changes_nothing(
@@ -314,3 +317,27 @@ async def test_not_every_lot_can_be_extended(
     assert (await _extend(client, other.id, "used"))["code"] == "IDEMPOTENCY_CONFLICT"
     await execute(mall, "UPDATE users SET suspended_until = :t", t=clock() + timedelta(days=1))
     assert (await _extend(client, other.id, "suspended"))["code"] == "MEMBER_SUSPENDED"
+
+
+@pytest.mark.usefixtures("member")
+@pytest.mark.parametrize("key", ["", "k" * 129])
+async def test_an_extension_needs_a_key(mall: Mall, client: Client, member: int, key: str) -> None:
+    """The contract has no Problem for a bad one: an error for the developer who sent it."""
+    lot = await give_points(mall, member, 250, expires_at=mall.clock() + timedelta(days=3))
+    query = "mutation($i: ExtendPointsInput!) { extendPoints(input: $i) { __typename } }"
+    asked = {"pointsRecordId": encode_id("PointsRecord", lot.id), "idempotencyKey": key}
+    assert await client.error_code(query, {"i": asked}, as_="alice") == "BAD_USER_INPUT"
+
+
+async def test_what_is_given_back_pays_what_is_owed(
+    mall: Mall, client: Client, member: int
+) -> None:
+    """A refunded purchase whose points were spent gives nothing away once that is cancelled."""
+    await grant(client, member, 100, "grant", reference="order-1")
+    item_id = await add_item(mall, points=90, type="coupon", config={"generate": True})
+    taken = await exchange(client, "alice", item_id)
+    assert (await reverse(client, "order-1", "back"))["owedPoints"] == 90
+    cancel = {"exchangeId": taken["exchange"]["id"]}
+    done = await ask(client, "cancelExchange", "alice", "member", **cancel)
+    assert (done["refundedPoints"], done["balance"]["available"]) == (90, 0)
+    assert (await grant(client, member, 50, "next"))["balance"]["available"] == 50

@@ -47,32 +47,45 @@ async def test_members_move_in_with_their_points(
         "carol,5,2020-01-01T00:00:00Z,",
         "carol,5,soon,",
         f"{'x' * 256},5,,",
-        "carol,9007199254740991,,",
+        "carol,1000000000000,,",
         "alice",
-        "dave,9007199254740992,,",
+        "dave,1000000000001,,",
+        "alice,200,,",
+        "dave,5,9999-12-31T23:59:59-08:00,",
+        f"dave,{'0' * 19}{'1' * 5_000},,",
+        "da\x0cve,5,,",
     ]
-    path.write_text("\n".join(lines))
+    path.write_bytes("\n".join(lines).encode() + b"\n\xcd\xf5\xce\xe5,5,,\n")
     done = await _import(settings, path)
     assert (done.returncode, done.stdout) == (
         0,
-        f"3 imported, 1 known before, 7 rejected (see {tmp_path}/balances.csv.rejected.csv)\n",
+        f"3 imported, 1 known before, 12 rejected (see {tmp_path}/balances.csv.rejected.csv)\n",
     )
     balances = await execute(mall, "SELECT external_id, username, points FROM users ORDER BY 1")
     assert [row[0::2] for row in balances] == [
         ("alice", 107),
         ("bob", 250),
-        ("carol", 9007199254740991),
+        ("carol", 10**12),
     ]
     assert balances[1].username == "李, 雷"
-    rejected = (tmp_path / "balances.csv.rejected.csv").read_text().splitlines()
+    rejected = (tmp_path / "balances.csv.rejected.csv").read_text(errors="replace").split("\n")
+    points = "points must be a whole number from 1 to 1000000000000"
+    text = "not CSV in UTF-8 with as many values as columns"
+    instant = "expires_at must be an instant such as 2027-01-31T00:00:00Z"
     assert [line.rpartition(",")[2] for line in rejected] == [
-        "points must be a whole number above 0",
-        "points must be a whole number above 0",
+        points,
+        points,
         "expires_at lies in the past",
-        "expires_at must be an instant such as 2027-01-31T00:00:00Z",
+        instant,
         "user needs 1 to 255 characters",
-        "not as many values as columns",
-        "points must be a whole number above 0",
+        text,
+        points,
+        instant,
+        points,
+        text,
+        text,
+        "another opening balance of this user stands above",
+        "",
     ]
 
 

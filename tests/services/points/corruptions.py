@@ -226,6 +226,18 @@ CORRUPTIONS = (
         " FROM points_audit_log WHERE user_id = :bob AND sequence = :bobs_payment",
     ),
     Corruption(
+        "a refund is not what its exchange says",
+        "exchange nothing",
+        "INSERT INTO points_audit_log SELECT user_id, sequence + 1, 'refund', 70, points_after,"
+        " points_after + 70, 'exchange', 'nothing', details, created_at, created_by"
+        " FROM points_audit_log WHERE user_id = :bob AND sequence = :bobs_payment",
+    ),
+    Corruption(
+        "a coupon does not stand where its exchange says",
+        "exchange {cancelled}",
+        "UPDATE user_coupons SET status = 'active' WHERE exchange_id = :cancelled",
+    ),
+    Corruption(
         "a grant that can be taken back is not its lot",
         "grant campaign order-1",
         "UPDATE points_grants SET points = points + 1 WHERE reference = 'order-1'",

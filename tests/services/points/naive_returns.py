@@ -137,6 +137,13 @@ class NaiveReturns(NaiveMall):
         member = self.members[user_id]
         member["redeemed"] -= given
         member["changes"] += given > 0
+        for lot, points in back:
+            owed = min(member["owed"], points)
+            if owed:
+                member["owed"] -= owed
+                member["earned"] -= owed
+                member["changes"] += 1
+                self.draw(lot, owed, "used")
         exchange["cancelled"] = True
         self.items[exchange["item"]]["stock"] += 1
         return given, sum(points for _, points in exchange["paid"]) - given
