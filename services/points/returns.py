@@ -58,7 +58,8 @@ def _is_over(lot: Lot, now: datetime) -> bool:
 class Grant:
     """A grant that its reference names, and how much of it was taken back so far.
 
-    `lapsed_points` of them had expired by then, so nobody holds or owes them.
+    `lapsed_points` of them had expired by then, so nobody holds or owes them. `lapsed_payments` are
+    what its lot paid for exchanges that were cancelled when it had ended: they expired too.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Grant:
     points: int
     reversed_points: int = 0
     lapsed_points: int = 0
+    lapsed_payments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,8 @@ def _withhold(account: Account, lot: Lot, points: int) -> int:
 
 
 def _lapsed_before(grant: Grant) -> int:
-    if grant.lot.status is not PointsRecordStatus.EXPIRED:
-        return 0
-    return max(0, grant.lot.points - grant.lapsed_points)
+    left = grant.lot.points if grant.lot.status is PointsRecordStatus.EXPIRED else 0
+    return max(0, left + grant.lapsed_payments - grant.lapsed_points)
 
 
 def _take_back(account: Account, own: Lot, points: int, cause: Cause, now: datetime) -> None:

@@ -35,6 +35,20 @@ _GRANTS = text(
     """
 )
 
+# Paid for exchanges that were cancelled, less what was put back: what had ended by then.
+_LAPSED_PAYMENTS = text(
+    """
+    SELECT draw.points_record_id, sum(draw.points)::bigint AS points
+    FROM lot_draws draw
+    JOIN points_audit_log log USING (user_id, sequence)
+    LEFT JOIN exchanges exchange
+        ON exchange.user_id = draw.user_id AND exchange.audit_sequence = draw.sequence
+    WHERE draw.points_record_id = ANY(CAST(:lot_ids AS uuid[]))
+      AND (exchange.status = 'cancelled' OR log.action = 'refund')
+    GROUP BY draw.points_record_id
+    """
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ReversalRequest:
@@ -109,6 +123,8 @@ async def _grants(
         needed[row.user_id] += row.points - row.reversed_points
     await load_lots(session, accounts, needed, now)
     lots = await load_lots_by_id(session, accounts, (row.points_record_id for row in rows))
+    found = await session.execute(_LAPSED_PAYMENTS, {"lot_ids": list(lots)})
+    lapsed = {row.points_record_id: row.points for row in found}
     return {
         (row.source, row.reference): Grant(
             source=row.source,
@@ -117,6 +133,7 @@ async def _grants(
             points=row.points,
             reversed_points=row.reversed_points,
             lapsed_points=row.lapsed_points,
+            lapsed_payments=lapsed.get(row.points_record_id, 0),
         )
         for row in rows
     }

@@ -341,3 +341,20 @@ async def test_what_is_given_back_pays_what_is_owed(
     done = await ask(client, "cancelExchange", "alice", "member", **cancel)
     assert (done["refundedPoints"], done["balance"]["available"]) == (90, 0)
     assert (await grant(client, member, 50, "next"))["balance"]["available"] == 50
+
+
+async def test_points_that_an_exchange_gave_back_too_late_are_gone_already(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """Lost with their lot, they are not taken from others when the grant is."""
+    ends = "2026-11-22T04:00:00Z"
+    await grant(client, member, 100, "grant", reference="order-1", expiresAt=ends)
+    item_id = await add_item(mall, points=60, type="coupon", config={"generate": True})
+    taken = await exchange(client, "alice", item_id)
+    clock.advance(days=5)
+    await give_points(mall, member, 500)
+    cancel = {"exchangeId": taken["exchange"]["id"]}
+    assert (await ask(client, "cancelExchange", "alice", "member", **cancel))["expiredPoints"] == 60
+    done = await reverse(client, "order-1", "back")
+    assert (done["reversedPoints"], done["owedPoints"]) == (0, 0)
+    assert done["balance"]["available"] == 500

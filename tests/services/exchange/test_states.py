@@ -14,7 +14,7 @@ from tests.services.points.accounts import NOW
 
 _ID = UUID(int=1)
 _OWNER, _STRANGER, _OPERATOR = 1, 2, 3
-_KINDS = ("physical", "coupon", "used coupon", "ended coupon", "vip", "virtual")
+_KINDS = ("physical", "coupon", "imported coupon", "used coupon", "ended coupon", "vip", "virtual")
 _CANCELLED = ExchangeStatus.CANCELLED
 _ALLOWED = {
     # (kind, from, to): who may
@@ -23,6 +23,7 @@ _ALLOWED = {
     ("physical", "shipped", "completed"): {"operator"},
     ("physical", "shipped", "cancelled"): {"operator"},
     ("coupon", "completed", "cancelled"): {"owner", "operator"},
+    ("imported coupon", "completed", "cancelled"): {"operator"},
     ("vip", "completed", "cancelled"): {"operator"},
 }
 _STATES = {"physical": tuple(ExchangeStatus)}
@@ -35,6 +36,7 @@ def _standing(kind: str, status: ExchangeStatus) -> Standing:
     if "coupon" in kind:
         held = CouponStatus.USED if kind == "used coupon" else CouponStatus.ACTIVE
         standing.coupon = (_ID, held, ends)
+        standing.from_pool = kind == "imported coupon"
     if kind == "vip":
         standing.membership = Membership(_ID, 1, 30, NOW + timedelta(days=30), 1)
     return standing

@@ -72,10 +72,10 @@ class NaiveReturns(NaiveMall):
         if lot["status"] == "pending":
             self.draw(lot, points, "reversed")
             return points, 0
-        if lot["status"] == "expired":
-            lapsed = min(points, lot["points"] - grant["lapsed"])
-            grant["lapsed"] += lapsed
-            points -= lapsed
+        gone = lot["points"] if lot["status"] == "expired" else 0
+        lapsed = min(points, gone + lot.get("paid in vain", 0) - grant["lapsed"])
+        grant["lapsed"] += lapsed
+        points -= lapsed
         taken = min(points, self.available(user_id, now))
         member["owed"] += points - taken
         member["earned"] -= taken
@@ -130,6 +130,9 @@ class NaiveReturns(NaiveMall):
         user_id = exchange["user"]
         self.settle(user_id, now)
         back = [pair for pair in exchange["paid"] if not _is_over(pair[0], now)]
+        for lot, points in exchange["paid"]:
+            if _is_over(lot, now):
+                lot["paid in vain"] = lot.get("paid in vain", 0) + points
         for lot, points in back:
             lot["points"] += points
             lot["status"] = "active"
