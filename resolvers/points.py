@@ -174,18 +174,19 @@ class PointsMutation:
     async def run_expiry(self, info: Info) -> RunExpirySuccess:
         """Settle all that is due, batch by batch, each in a transaction of its own.
 
-        Points whose time has come are activated, codes that have ended leave the stock, lots that
-        have ended expire.
+        Lots that have ended expire, points whose time has come are activated, codes that have
+        ended leave the stock.
         """
         mall, total = info.context.mall, Expired()
-        await _settle_all(mall, activate_batch)
-        await _settle_all(mall, expire_codes)
         while True:
             async with transaction(mall.stores.bulk) as session:
                 expired = await expire_batch(session, mall.clock)
             if expired is None:
                 break
             total += expired
+        # After the lots: activating settles a member's due lots too, and would not count them.
+        await _settle_all(mall, activate_batch)
+        await _settle_all(mall, expire_codes)
         return RunExpirySuccess(expired_records=total.records, expired_points=total.points)
 
 

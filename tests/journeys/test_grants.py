@@ -358,3 +358,24 @@ async def test_points_that_an_exchange_gave_back_too_late_are_gone_already(
     done = await reverse(client, "order-1", "back")
     assert (done["reversedPoints"], done["owedPoints"]) == (0, 0)
     assert done["balance"]["available"] == 500
+
+
+async def test_run_expiry_settles_all_that_is_due(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """Held points become spendable, ended codes leave the stock, ended lots expire."""
+    await grant(client, member, 40, "held", availableAt="2026-11-23T04:00:00Z")
+    await give_points(mall, member, 7, expires_at=clock() + timedelta(days=1))
+    pool = await add_item(mall, stock=2, type="coupon", config={})
+    add = (
+        "INSERT INTO coupon_codes (item_id, code, expires_at) VALUES (:i, 'A', :t), (:i, 'B', NULL)"
+    )
+    await execute(mall, add, i=pool, t=clock() + timedelta(days=1))
+    clock.advance(days=3)
+    run = "mutation { runExpiry { expiredRecords expiredPoints } }"
+    done = await client.post(run, None, client.token("boss", "operator"))
+    assert done["data"]["runExpiry"] == {"expiredRecords": 1, "expiredPoints": 7}
+    balance = (await client.data("{ balance { available pending } }", as_="alice"))["balance"]
+    assert balance == {"available": 40, "pending": 0}
+    left = "SELECT stock, total_stock FROM exchange_items WHERE id = :i"
+    assert await execute(mall, left, i=pool) == [(1, 1)]
