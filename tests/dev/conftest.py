@@ -98,9 +98,11 @@ Program = subprocess.Popen[str]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def heed_interrupts() -> None:
-    """A shell lets what it runs in the background ignore Ctrl-C, and so would all it starts."""
+def heed_signals() -> None:
+    """What a shell runs in the background ignores Ctrl-C, or a hang-up; so would all it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture
