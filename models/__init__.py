@@ -5,7 +5,7 @@ from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
 from models.operators import OperatorAction
-from models.outbox import OutboxMessage
+from models.outbox import OutboxMessage, ScheduledJob
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
@@ -26,6 +26,7 @@ __all__ = [
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",
+    "ScheduledJob",
     "Shipment",
     "Task",
     "User",
