@@ -10,6 +10,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from commands import jobs
 from commands.imports import coupons, points
 from commands.opening import run_in_mall, stores_of
 from commands.users import users
@@ -38,6 +39,9 @@ cli.add_typer(schema, name="schema")
 cli.add_typer(coupons, name="coupons")
 cli.add_typer(points, name="points")
 cli.add_typer(users, name="users")
+cli.add_typer(jobs.jobs, name="jobs")
+cli.command()(jobs.worker)
+cli.command()(jobs.scheduler)
 
 _GRACE_S = 10
 

@@ -5,7 +5,7 @@ the edge, and passed in. The numbers of a rule (how long points live, what a str
 here: they live beside the capability that applies them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -140,6 +140,24 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class JobSettings(BaseSettings):
+    """Where jobs are queued and how workers run them. Without a broker's URL Redis is it."""
+
+    model_config = _CONFIG
+
+    broker_url: str | None = None
+    worker_threads: int = Field(default=8, ge=1)
+    job_resend_s: float = Field(default=60.0, gt=0)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, url: str | None) -> str | None:
+        known = ("redis", "rediss", "unix", "amqp", "amqps")
+        if url is not None and urlsplit(url).scheme not in known:
+            raise ValueError("must begin with redis://, rediss://, unix://, amqp:// or amqps://")
+        return url
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All groups, built once and passed in."""
@@ -149,6 +167,7 @@ class Settings:
     access: AccessSettings
     captcha: CaptchaSettings
     server: ServerSettings
+    jobs: JobSettings = field(default_factory=JobSettings)
 
 
 def load_settings() -> Settings:
@@ -162,6 +181,7 @@ def load_settings() -> Settings:
         access=AccessSettings(),
         captcha=CaptchaSettings(),
         server=ServerSettings(),
+        jobs=JobSettings(),
     )
 
 

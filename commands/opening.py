@@ -30,12 +30,21 @@ def stores_of(settings: Settings) -> Generator[Settings]:
         yield replace(settings, stores=stores.model_copy(update=update))
 
 
-def run_in_mall(settings: Settings, work: Callable[[Mall], Coroutine[Any, Any, int]]) -> None:
-    """Open the mall, do the work, and exit with what it returns."""
+def run_in_mall(
+    settings: Settings,
+    work: Callable[[Mall], Coroutine[Any, Any, int]],
+    *,
+    is_hurried: bool = False,
+) -> None:
+    """Open the mall, do the work, and exit with what it returns.
+
+    Commands read or change everything, and may take their time; `is_hurried` for what works on
+    small pieces beside others.
+    """
 
     async def opened(with_urls: Settings) -> int:
-        unhurried = replace(with_urls, stores=with_urls.stores.unhurried())
-        async with open_mall(unhurried) as mall:
+        stores = with_urls.stores if is_hurried else with_urls.stores.unhurried()
+        async with open_mall(replace(with_urls, stores=stores)) as mall:
             async with reading(mall.stores.read) as session:
                 if not await is_current(session):
                     raise SettingsError("the database is outdated: run `cli.py migrate` first")

@@ -6,7 +6,7 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from dev.demo.load import is_empty, load_demo
 from dev.embedded import embedded_stores
-from dev.supervisor import ProcessSpec, require_free_port, run_children
+from dev.supervisor import ProcessSpec, at_once, require_free_port, run_children
 from models.migrations import migrate
 from models.stores import open_stores
 from services.calendar import system_clock
@@ -74,14 +74,24 @@ def run_mall(settings: Settings) -> int:
         }
         address = f"http://{server.host}:{server.port}"
         token = _demo_token(secret, settings.access)
-        web = ProcessSpec(
-            name="web",
-            argv=[sys.executable, str(_ROOT / "cli.py"), "serve"],
-            environment=environment,
-            stop_grace_s=_STOP_GRACE_S,
-            is_ready=partial(_answers, f"{address}/livez"),
-        )
-        return run_children([web], servers=urls.servers, on_ready=_welcome(address, token))
+        children = [
+            _child("serve", environment, is_ready=partial(_answers, f"{address}/livez")),
+            _child("worker", environment),
+            _child("scheduler", environment),
+        ]
+        return run_children(children, servers=urls.servers, on_ready=_welcome(address, token))
+
+
+def _child(
+    command: str, environment: Mapping[str, str], is_ready: Callable[[], bool] = at_once
+) -> ProcessSpec:
+    return ProcessSpec(
+        name=command,
+        argv=[sys.executable, str(_ROOT / "cli.py"), command],
+        environment=environment,
+        stop_grace_s=_STOP_GRACE_S,
+        is_ready=is_ready,
+    )
 
 
 async def _prepare(stores: StoreSettings, settings: Settings) -> None:

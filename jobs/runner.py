@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from jobs.job import Job, SetJob, StepJob
+from services.errors import ServiceUnavailable
 from services.mall import Mall
 from services.outbox import Message, lock_open, mark_done, note_failure, put_off, read_open
 from services.transaction import is_store_away, transaction
@@ -89,7 +90,10 @@ class Runner:
         async def keep() -> None:
             while True:
                 await asyncio.sleep(resend_s / 3)
-                await self._put_off(ids, resend_s, in_flight=True)
+                try:
+                    await self._put_off(ids, resend_s, in_flight=True)
+                except ServiceUnavailable as error:  # at worst the row is run by two at once
+                    _log.warning("job_not_kept", ids=list(ids), error=str(error))
 
         keeper = asyncio.create_task(keep())
         try:

@@ -71,7 +71,8 @@ def create_engine(settings: StoreSettings) -> AsyncEngine:
     engine = create_async_engine(
         settings.database_url,
         pool_size=settings.database_pool_size,
-        max_overflow=0,
+        # A worker listens, a scheduler leads on a connection that is not one of a session's.
+        max_overflow=1,
         pool_timeout=settings.database_pool_wait_s,
         connect_args={
             "timeout": settings.database_connect_timeout_s,

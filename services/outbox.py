@@ -46,7 +46,7 @@ _TAKE_DUE = text(
     ) taken
     WHERE outbox.id = taken.id
     RETURNING outbox.id, job
-    """  # noqa: S608 — no value is put into the text
+    """
 )
 _NEXT_DUE = text(
     f"""
@@ -54,32 +54,32 @@ _NEXT_DUE = text(
     CROSS JOIN LATERAL (
         SELECT due_at FROM outbox WHERE job = wanted.job AND {_IS_OPEN} ORDER BY due_at LIMIT 1
     ) soonest
-    """  # noqa: S608
+    """
 )
 _LOCK_OPEN = text(
     f"""
     SELECT id, payload, attempts FROM outbox
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
     ORDER BY id FOR UPDATE SKIP LOCKED
-    """  # noqa: S608
+    """
 )
 _READ_OPEN = text(
     f"""
     SELECT id, payload, attempts FROM outbox
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN} ORDER BY id
-    """  # noqa: S608
+    """
 )
 _DONE = text(
     f"""
     UPDATE outbox SET done_at = :now, error = NULL
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
-    """  # noqa: S608
+    """
 )
 _PUT_OFF = text(
     f"""
     UPDATE outbox SET due_at = :due_at, sent_at = CASE WHEN :in_flight THEN sent_at END
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
-    """  # noqa: S608
+    """
 )
 _FAILED = text(
     f"""
@@ -88,7 +88,7 @@ _FAILED = text(
         due_at = coalesce(:due_at, due_at),
         failed_at = CASE WHEN CAST(:due_at AS timestamptz) IS NULL THEN :now END
     WHERE id = :id AND {_IS_OPEN}
-    """  # noqa: S608
+    """
 )
 _LIST_FAILED = text(
     """

@@ -41,9 +41,7 @@ def upgrade() -> None:
     )
     op.add_column("outbox", sa.Column("error", sa.Text()))
     op.add_column("outbox", sa.Column("failed_at", instant))
-    op.create_check_constraint(
-        op.f("ck_outbox_attempts_not_negative"), "outbox", "attempts >= 0"
-    )
+    op.create_check_constraint(op.f("ck_outbox_attempts_not_negative"), "outbox", "attempts >= 0")
     op.create_check_constraint(
         op.f("ck_outbox_done_or_failed"), "outbox", "done_at IS NULL OR failed_at IS NULL"
     )
@@ -66,8 +64,6 @@ def downgrade() -> None:
     op.drop_table("scheduled_jobs")
     for name, _columns, _condition in _INDEXES:
         op.drop_index(name, table_name="outbox")
-    op.create_index(
-        "ix_outbox_open", "outbox", ["id"], postgresql_where=sa.text("done_at IS NULL")
-    )
+    op.create_index("ix_outbox_open", "outbox", ["id"], postgresql_where=sa.text("done_at IS NULL"))
     for name in ("failed_at", "error", "attempts", "sent_at", "due_at"):
         op.drop_column("outbox", name)

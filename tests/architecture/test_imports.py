@@ -17,7 +17,7 @@ ALLOWED = {
     "routes": {"services", "models", "settings"},
     "dev": {"services", "models", "settings"},
     "app": {"routes", "resolvers", "schema", "services", "models", "settings"},
-    "commands": {"dev", "resolvers", "services", "models", "settings"},
+    "commands": {"app", "dev", "jobs", "resolvers", "services", "models", "settings"},
     "cli": {"app", "commands", "dev", "jobs", "resolvers", "services", "models", "settings"},
     "benchmarks": {"app", "dev", "schema", "services", "models", "settings"},
 }

@@ -1,0 +1,78 @@
+"""The broker that carries messages from the relay to the workers: Dramatiq's, on Redis or RabbitMQ.
+
+A message is a job's name and ids of outbox rows, nothing more. Losing one, or carrying it twice,
+costs time and no truth: the outbox is what says whether a job is done. That is why Dramatiq's own
+retries, results and age limits are left out.
+"""
+
+from collections.abc import Callable, Sequence
+
+import redis
+from dramatiq import Broker, Message, actor
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.redis import RedisBroker
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobs.job import Job, Queue
+from settings import Settings, SettingsError
+
+Perform = Callable[[str, Sequence[int]], None]
+"""Runs the rows of one message; blocks until they are done."""
+
+# The braces keep all keys in one slot of a Redis Cluster.
+_NAMESPACE = "{points-mall}"
+# With Dramatiq's defaults a killed worker's messages were not seen again in 200 s.
+_HEARTBEAT_TIMEOUT_MS = 15_000
+_MAINTENANCE_CHANCE = 100_000  # of a million commands
+_ACTOR = "run_{queue}"
+_PRIORITIES = {Queue.PROMPT: 0, Queue.BULK: 10}
+
+
+def open_broker(settings: Settings) -> Broker:
+    """The broker of these settings, not yet connected; raises SettingsError without a URL."""
+    url = settings.jobs.broker_url or settings.stores.redis_url
+    if url is None:
+        raise SettingsError("set MALL_BROKER_URL or MALL_REDIS_URL")
+    if url.startswith("amqp"):
+        return RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])
+    timeout_s = settings.stores.redis_timeout_s
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return RedisBroker(
+        client=client,
+        namespace=_NAMESPACE,
+        heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=_MAINTENANCE_CHANCE,
+        middleware=[],
+    )
+
+
+def declare_actors(broker: Broker, perform: Perform) -> None:
+    """Let workers of this broker run messages: one actor per queue."""
+    for queue in Queue:
+        declare = actor(
+            broker=broker,
+            actor_name=_ACTOR.format(queue=queue),
+            queue_name=queue,
+            priority=_PRIORITIES[queue],
+        )
+        declare(perform)
+
+
+def send(broker: Broker, job: Job, ids: Sequence[int]) -> None:
+    """Send rows of one job as messages of its batch size. Blocks; raises what the broker raises."""
+    for start in range(0, len(ids), job.batch):
+        broker.enqueue(
+            Message(
+                queue_name=job.queue,
+                actor_name=_ACTOR.format(queue=job.queue),
+                args=(job.name, list(ids[start : start + job.batch])),
+                kwargs={},
+                options={},
+            )
+        )

@@ -1,0 +1,106 @@
+"""Sending what the outbox holds to the broker, after the commit that wrote it.
+
+Any number of relays run at once: a row is taken by one of them. PostgreSQL wakes them when a row
+is written; they look by themselves, too, when the next row falls due.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from dramatiq import Broker
+
+from jobs.broker import send
+from jobs.job import Job
+from services.mall import Mall
+from services.outbox import CHANNEL, next_due, put_off, take_due
+from services.transaction import is_store_away, reading, transaction
+
+LONGEST_WAIT_S = 1.0
+"""How long a relay that hears nothing waits before it looks again."""
+_BATCHES_IN_FLIGHT = 16
+_PAUSE_AFTER_ERROR_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Relay:
+    """Moves due rows to the broker, until stopped."""
+
+    mall: Mall
+    broker: Broker
+    jobs: Mapping[str, Job]
+    _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def run(self) -> None:
+        """Relay until cancelled; stores that are away are waited for."""
+        while True:
+            try:
+                async with self._listening():
+                    while True:
+                        self._wake.clear()
+                        if not await self.relay_once():
+                            await self._wait()
+            except Exception as error:
+                if not is_store_away(error):
+                    raise
+                _log.warning("relay_interrupted", error=str(error))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+
+    async def relay_once(self) -> int:
+        """Send what is due now; returns how many rows that were.
+
+        The rows are taken and committed first, so that whoever gets the message finds them free. A
+        relay that dies in between leaves rows that fall due again.
+        """
+        mall = self.mall
+        most = {name: job.batch * _BATCHES_IN_FLIGHT for name, job in self.jobs.items()}
+        async with transaction(mall.stores.write) as session:
+            resend_s = mall.settings.jobs.job_resend_s
+            taken = await take_due(session, most, mall.clock(), resend_s)
+        for name, ids in taken.items():
+            try:
+                await asyncio.to_thread(send, self.broker, self.jobs[name], ids)
+            except Exception as error:  # noqa: BLE001 — of whatever broker; the rows stay due
+                _log.warning("broker_away", job=name, rows=len(ids), error=str(error))
+                await self._give_back(ids)
+        return sum(map(len, taken.values()))
+
+    async def _give_back(self, ids: Sequence[int]) -> None:
+        async with transaction(self.mall.stores.write) as session:
+            await put_off(session, ids, self.mall.clock(), in_flight=False)
+        await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+
+    async def _wait(self) -> None:
+        async with reading(self.mall.stores.read) as session:
+            due_at = await next_due(session, list(self.jobs))
+        wait_s = LONGEST_WAIT_S
+        if due_at is not None:
+            left_s = (due_at - self.mall.clock()).total_seconds()
+            # A row that is due and was not taken waits for room: its turn is not now.
+            wait_s = min(wait_s, left_s) if left_s > 0 else wait_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncGenerator[None]:
+        """Hear of new rows on a connection of its own."""
+        async with self.mall.stores.engine.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+
+            def hear(*_: object) -> None:
+                self._wake.set()
+
+            await raw.add_listener(CHANNEL, hear)
+            try:
+                yield
+            finally:
+                if not raw.is_closed():
+                    await raw.remove_listener(CHANNEL, hear)

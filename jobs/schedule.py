@@ -1,0 +1,41 @@
+"""When jobs run by the clock, in the mall's time zone (`domain.md`, Jobs)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+LONGEST_LOOK_BACK = timedelta(days=32)
+"""The rarest job comes once a month; what was due before is not looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A job and its times, as a cron expression in the mall's time zone."""
+
+    job: str
+    times: str
+
+
+def latest_slot(times: str, after: datetime, now: datetime, zone: ZoneInfo) -> datetime | None:
+    """The last of those times that lies after `after` and not after `now`; None if none does.
+
+    Those before it are passed over: after a time in which nobody kept the schedule a job is caught
+    up with once. What falls into the hour that summer time skips comes right after it, and in the
+    hour that winter time repeats only what runs hourly or oftener comes twice, as with Debian's
+    cron.
+    """
+    start = max(after, now - LONGEST_LOOK_BACK).astimezone(zone)
+    slots = takewhile(lambda slot: slot <= now, CronSim(times, start))
+    return max(slots, default=None)
+
+
+SCHEDULE: Sequence[Scheduled] = (
+    Scheduled("expire_points", "*/5 * * * *"),
+    Scheduled("activate_points", "* * * * *"),
+    Scheduled("expire_codes", "*/10 * * * *"),
+    Scheduled("clean_up", "30 3 * * *"),
+)
