@@ -20,7 +20,7 @@ from services.transaction import is_store_away
 
 LEADER_LOCK = 0x706F696E7473  # "points"
 TICK_S = 1.0
-_TAKE_OVER_AFTER_MS = 6_000
+_TAKE_OVER_AFTER_MS = 4_000
 _PAUSE_AFTER_ERROR_S = 1.0
 
 _LOCK = text("SELECT pg_try_advisory_lock(:key)")

@@ -85,8 +85,9 @@ _FAILED = text(
     f"""
     UPDATE outbox
     SET attempts = attempts + 1, error = :error, sent_at = NULL,
-        due_at = coalesce(:due_at, due_at),
-        failed_at = CASE WHEN CAST(:due_at AS timestamptz) IS NULL THEN :now END
+        due_at = coalesce(CAST(:due_at AS timestamptz), due_at),
+        failed_at = CASE WHEN CAST(:due_at AS timestamptz) IS NULL
+                         THEN CAST(:now AS timestamptz) END
     WHERE id = :id AND {_IS_OPEN}
     """
 )

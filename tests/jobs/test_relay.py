@@ -1,0 +1,192 @@
+"""What transactions asked for reaches workers through a real broker, whatever dies on the way."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.broker import open_broker
+from jobs.relay import Relay
+from jobs.worker import work
+from services.mall import Mall, open_mall
+from services.outbox import take_due
+from services.transaction import transaction
+from settings import JobSettings, Settings
+from tests.clock import MovableClock
+from tests.concurrency.servers import environment_of
+from tests.factories import execute
+from tests.jobs.asking import JOBS, STEPS, all_done, ask, prepare, traces, until
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Rows fall due again soon, so that no test waits a minute for what was lost."""
+    return replace(settings, jobs=JobSettings(job_resend_s=1.0))
+
+
+@pytest.fixture
+async def running_mall(settings: Settings) -> AsyncIterator[Mall]:
+    """A mall whose clock runs."""
+    client = redis.Redis.from_url(str(settings.stores.redis_url))
+    client.flushdb()
+    async with open_mall(settings) as mall:
+        await prepare(mall)
+        yield mall
+    client.flushdb()
+
+
+@asynccontextmanager
+async def working(mall: Mall) -> AsyncIterator[None]:
+    """A worker in this process."""
+    stop = asyncio.Event()
+    worker = asyncio.create_task(work(mall, JOBS, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await worker
+
+
+async def test_rows_are_run_once_and_soon(running_mall: Mall) -> None:
+    """A row is heard of at its commit; hundreds of them go as a few messages."""
+    mall = running_mall
+    async with working(mall):
+        await ask(mall, "trace", range(500))
+        await ask(mall, "steps", [1_000])
+        await all_done(mall)
+    assert await traces(mall) == [*range(500), *[1_000] * STEPS]
+
+
+async def test_rows_wait_until_they_are_due(mall: Mall, clock: MovableClock) -> None:
+    """And none is taken twice while it is in flight."""
+    await prepare(mall)
+    await ask(mall, "trace", range(3))
+    await execute(mall, "UPDATE outbox SET due_at = due_at + interval '1 hour' WHERE id % 2 = 0")
+
+    async def take() -> int:
+        async with transaction(mall.stores.write) as session:
+            taken = await take_due(session, {"trace": 100}, clock(), 60)
+        return sum(map(len, taken.values()))
+
+    counts = await asyncio.gather(*(take() for _ in range(5)))
+    assert sum(counts) == 2
+    clock.now += timedelta(seconds=61)
+    assert await take() == 2  # whoever had them is thought dead
+    clock.now += timedelta(hours=1)
+    assert await take() == 3
+
+
+async def test_no_more_is_in_flight_than_there_is_room_for(mall: Mall) -> None:
+    """A job with a million rows does not fill the broker."""
+    await prepare(mall)
+    await ask(mall, "trace", range(300))
+
+    async def take(most: int) -> int:
+        async with transaction(mall.stores.write) as session:
+            taken = await take_due(session, {"trace": most, "steps": 5}, mall.clock(), 60)
+        return len(taken.get("trace", ()))
+
+    assert [await take(100), await take(100), await take(120), await take(0)] == [100, 0, 20, 0]
+
+
+async def test_a_broker_that_is_away_loses_nothing(running_mall: Mall, settings: Settings) -> None:
+    """The rows are given back, and sent when it is there again."""
+    mall = running_mall
+    nowhere = replace(settings, jobs=JobSettings(broker_url="redis://127.0.0.1:1/0"))
+    await ask(mall, "trace", range(10))
+    await Relay(mall, open_broker(nowhere), JOBS).relay_once()
+    assert await traces(mall) == []
+    async with working(mall):
+        await all_done(mall)
+    assert await traces(mall) == list(range(10))
+
+
+async def test_a_broker_that_forgets_loses_nothing(running_mall: Mall, settings: Settings) -> None:
+    """Emptied again and again while jobs run: what it lost is sent again."""
+    mall = running_mall
+    client = redis.Redis.from_url(str(settings.stores.redis_url))
+    async with working(mall):
+        for start in range(0, 2_000, 200):
+            await ask(mall, "trace", range(start, start + 200))
+            client.flushdb()
+        await all_done(mall)
+    assert await traces(mall) == list(range(2_000))
+
+
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Start worker processes; those that live in the end are killed."""
+    started: list[subprocess.Popen[bytes]] = []
+    environment = environment_of(settings) | {"MALL_JOB_RESEND_S": "1"}
+
+    def start() -> subprocess.Popen[bytes]:
+        with (tmp_path / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.jobs.counting_worker"],
+                cwd=_ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"works\n"
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def test_workers_killed_at_any_moment_lose_and_double_nothing(
+    running_mall: Mall, start_worker: Start
+) -> None:
+    """Two workers, one of which is always being killed, while rows keep coming."""
+    mall = running_mall
+    workers = [await asyncio.to_thread(start_worker) for _ in range(2)]
+    for start in range(0, 1_800, 300):
+        await ask(mall, "trace", range(start, start + 300))
+        await asyncio.sleep(random.uniform(0, 0.2))
+        victim = workers.pop(0)
+        os.kill(victim.pid, signal.SIGKILL)
+        workers.append(await asyncio.to_thread(start_worker))
+    await all_done(mall)
+    assert await traces(mall) == list(range(1_800))
+
+
+async def test_a_worker_asked_to_stop_ends_what_it_does(
+    running_mall: Mall, start_worker: Start
+) -> None:
+    """Within its grace, and hands on the rest of a long job."""
+    mall = running_mall
+    worker = await asyncio.to_thread(start_worker)
+    await ask(mall, "steps", [1], takes_s=1.0)
+    await until(lambda: execute(mall, "SELECT 1 FROM outbox WHERE sent_at IS NOT NULL"))
+    await asyncio.sleep(0.5)
+    os.kill(worker.pid, signal.SIGINT)
+    started = time.monotonic()
+    await asyncio.to_thread(worker.wait, 15)
+    assert time.monotonic() - started < 15
+    async with working(mall):
+        await all_done(mall)
+    assert await traces(mall) == [1] * STEPS

@@ -1,0 +1,114 @@
+"""A row's effect happens once, however often it is sent; failures are tried again, then kept."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.runner import FIRST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS, Runner, pause_s
+from services.mall import Mall
+from services.outbox import failed_jobs, retry_failed
+from services.transaction import reading, transaction
+from settings import Settings
+from tests.clock import MovableClock
+from tests.commands import run_command
+from tests.factories import execute
+from tests.jobs.asking import JOBS, STEPS, ask, count_open, prepare, traces
+
+
+@pytest.fixture
+async def runner(mall: Mall) -> Runner:
+    """A runner of the test's jobs."""
+    await prepare(mall)
+    return Runner(mall, JOBS)
+
+
+async def test_a_message_that_comes_many_times_has_its_effect_once(
+    mall: Mall, runner: Runner
+) -> None:
+    """Also when its copies run at the same time, and share rows with other messages."""
+    ids = await ask(mall, "trace", range(40))
+    copies = (runner.run("trace", ids[start:]) for start in (0, 0, 10, 20, 0, 39))
+    await asyncio.gather(*copies)
+    await runner.run("trace", ids)
+    assert await traces(mall) == list(range(40))
+    assert await count_open(mall) == 0
+
+
+async def test_a_bad_row_does_not_fail_its_neighbours(mall: Mall, runner: Runner) -> None:
+    """The others of the message are done; the bad one is to be tried again later."""
+    ids = await ask(mall, "trace", [1, -1, 2])
+    await runner.run("trace", ids)
+    assert await traces(mall) == [1, 2]
+    (left,) = await execute(
+        mall, "SELECT id, attempts, error, due_at, sent_at FROM outbox WHERE done_at IS NULL"
+    )
+    assert (left.id, left.attempts, left.sent_at) == (ids[1], 1, None)
+    assert left.error == "ValueError: minus one is never right"
+    waits_s = (left.due_at - mall.clock()).total_seconds()
+    assert FIRST_PAUSE_S / 2 <= waits_s < FIRST_PAUSE_S
+
+
+async def test_what_fails_for_good_is_kept_listed_and_tried_again(
+    mall: Mall, runner: Runner, clock: MovableClock, settings: Settings
+) -> None:
+    """After the last attempt it is failed; `jobs retry` opens it again."""
+    ids = await ask(mall, "trace", [-1])
+    for _ in range(MOST_ATTEMPTS):
+        assert await count_open(mall) == 1
+        await runner.run("trace", ids)
+        clock.now += timedelta(hours=1)
+    await runner.run("trace", ids)  # a late copy of the message
+    async with reading(mall.stores.read) as session:
+        (failed,) = await failed_jobs(session, 10)
+    assert (failed.id, failed.job, failed.attempts) == (ids[0], "trace", MOST_ATTEMPTS)
+    listed = await run_command(settings, "jobs", "failed")
+    assert listed.returncode == 1
+    assert "ValueError: minus one is never right" in listed.stdout
+    missing = await run_command(settings, "jobs", "retry", "987654")
+    assert (missing.returncode, missing.stdout) == (1, "0 will be tried again\n")
+    retried = await run_command(settings, "jobs", "retry", "--all")
+    assert (retried.returncode, retried.stdout) == (0, "1 will be tried again\n")
+    assert (await run_command(settings, "jobs", "failed")).returncode == 0
+    await execute(mall, "UPDATE outbox SET payload = '{\"number\": 7}'")
+    await runner.run("trace", ids)
+    assert await traces(mall) == [7]
+
+
+async def test_retrying_opens_only_what_failed(mall: Mall, runner: Runner) -> None:
+    """What is done stays done."""
+    ids = await ask(mall, "trace", [1])
+    await runner.run("trace", ids)
+    async with transaction(mall.stores.write) as session:
+        assert await retry_failed(session, ids, mall.clock()) == []
+        assert await retry_failed(session, None, mall.clock()) == []
+    await runner.run("trace", ids)
+    assert await traces(mall) == [1]
+
+
+async def test_a_long_job_goes_step_by_step(mall: Mall, runner: Runner) -> None:
+    """Until it says that nothing remains."""
+    await runner.run("steps", await ask(mall, "steps", [5]))
+    assert await traces(mall) == [5] * STEPS
+    assert await count_open(mall) == 0
+
+
+async def test_a_worker_that_stops_hands_its_long_job_on(mall: Mall, runner: Runner) -> None:
+    """After the step it is at; the row is due at once, and the next worker goes on."""
+    ids = await ask(mall, "steps", [5])
+    runner.stop()
+    await runner.run("steps", ids)
+    assert await traces(mall) == [5]
+    assert await count_open(mall) == 1
+    await Runner(mall, JOBS).run("steps", ids)
+    assert await traces(mall) == [5] * STEPS
+
+
+@given(st.integers(1, MOST_ATTEMPTS), st.floats(0, 1, exclude_max=True))
+def test_pauses_grow_within_their_bounds(attempts: int, chance: float) -> None:
+    """At least half of the full pause, never more than the longest."""
+    full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempts - 1))
+    assert full / 2 <= pause_s(attempts, chance) <= full
+    assert pause_s(attempts, chance) <= pause_s(attempts + 1, chance)
