@@ -4,6 +4,14 @@ from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
+from models.notifications import (
+    Campaign,
+    Device,
+    PushDelivery,
+    PushPreferences,
+    PushRecord,
+    ReminderDay,
+)
 from models.operators import OperatorAction
 from models.outbox import OutboxMessage, ScheduledJob
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
@@ -12,8 +20,10 @@ from models.users import User
 
 __all__ = [
     "Base",
+    "Campaign",
     "CheckIn",
     "CouponCode",
+    "Device",
     "Event",
     "Exchange",
     "ExchangeItem",
@@ -26,6 +36,10 @@ __all__ = [
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",
+    "PushDelivery",
+    "PushPreferences",
+    "PushRecord",
+    "ReminderDay",
     "ScheduledJob",
     "Shipment",
     "Task",

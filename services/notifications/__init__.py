@@ -1,0 +1,1 @@
+"""Notifications: planning pushes, delivering them, and what members say about them."""

@@ -1,0 +1,193 @@
+"""Planning pushes: read locked, decide, write in bulk, ask for their delivery.
+
+One lock per member, on the row of preferences, so that two planners never pass the daily cap
+together; the unique reference lets every push come once, whoever plans it how often.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.notifications import PushRecord, PushStatus, PushType
+from services.bulk import Writes
+from services.identifiers import new_id
+from services.notifications.decide import Draft, Planned, Preferences, Recipient, plan
+from services.outbox import enqueue
+
+DELIVERY_JOB = "deliver_pushes"
+PUSHES_A_DELIVERY = 500
+
+_COLUMNS = (
+    "id",
+    "user_id",
+    "type",
+    "reference",
+    "title",
+    "body",
+    "payload",
+    "status",
+    "reason",
+    "campaign_id",
+    "created_at",
+    "due_at",
+    "counted_on",
+)
+_CREATE_PREFERENCES = text(
+    """
+    INSERT INTO push_preferences (user_id)
+    SELECT id FROM users
+    WHERE id = ANY(CAST(:user_ids AS bigint[])) AND erased_at IS NULL
+    ORDER BY id ON CONFLICT DO NOTHING
+    """
+)
+_LOCK = text(
+    """
+    SELECT user_id, enabled, muted_types, quiet_from, quiet_until FROM push_preferences
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) ORDER BY user_id FOR UPDATE
+    """
+)
+_READ = text(
+    """
+    SELECT id, locale, timezone,
+           (SELECT count(*) FROM devices WHERE devices.user_id = users.id) AS devices
+    FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) AND erased_at IS NULL
+    """
+)
+# A member's day begins up to 14 hours before UTC's and ends 12 hours after it.
+_READ_COUNTED = text(
+    """
+    SELECT user_id, counted_on, count(*) AS pushes FROM push_records
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status <> 'suppressed'
+      AND counted_on BETWEEN CAST(:now AS timestamptz)::date - 1
+                         AND CAST(:now AS timestamptz)::date + 2
+    GROUP BY user_id, counted_on
+    """
+)
+_READ_KNOWN = text(
+    """
+    SELECT user_id, type, reference
+    FROM unnest(CAST(:user_ids AS bigint[]), CAST(:types AS text[]),
+                CAST(:references AS text[])) AS asked(user_id, type, reference)
+    WHERE EXISTS (
+        SELECT FROM push_records AS known
+        WHERE known.user_id = asked.user_id AND known.type = asked.type
+          AND known.reference = asked.reference
+    )
+    """
+)
+
+
+async def plan_pushes(
+    session: AsyncSession,
+    writes: Writes,
+    drafts: Sequence[Draft],
+    now: datetime,
+    *,
+    campaign_id: UUID | None = None,
+) -> list[Planned]:
+    """Record pushes and ask for the delivery of those that are to be sent; the caller flushes.
+
+    Members who are not there or were erased get none, and neither does anybody who already got
+    one about the same. Returns what was decided about the others, in the order of the drafts.
+    """
+    user_ids = sorted({draft.user_id for draft in drafts})
+    await session.execute(_CREATE_PREFERENCES, {"user_ids": user_ids})
+    preferences = await _lock_preferences(session, user_ids)
+    recipients = await _read_recipients(session, preferences, now)
+    fresh = await _unknown(session, drafts)
+    planned = plan(fresh, recipients, now)
+    rows = [(new_id(), entry) for entry in planned]
+    writes.insert(PushRecord, _COLUMNS, [_row(key, entry, campaign_id, now) for key, entry in rows])
+    _ask_for_delivery(writes, rows, now)
+    return planned
+
+
+async def _lock_preferences(
+    session: AsyncSession, user_ids: Sequence[int]
+) -> dict[int, Preferences]:
+    rows = await session.execute(_LOCK, {"user_ids": user_ids})
+    return {
+        row.user_id: Preferences(
+            row.enabled,
+            frozenset(PushType(name) for name in row.muted_types),
+            row.quiet_from,
+            row.quiet_until,
+        )
+        for row in rows
+    }
+
+
+async def _read_recipients(
+    session: AsyncSession, preferences: dict[int, Preferences], now: datetime
+) -> dict[int, Recipient]:
+    parameters: dict[str, Any] = {"user_ids": sorted(preferences)}
+    recipients = {
+        row.id: Recipient(
+            row.id, row.locale, ZoneInfo(row.timezone), preferences[row.id], row.devices
+        )
+        for row in await session.execute(_READ, parameters)
+    }
+    for row in await session.execute(_READ_COUNTED, {**parameters, "now": now}):
+        if row.user_id in recipients:
+            recipients[row.user_id].counted[row.counted_on] = row.pushes
+    return recipients
+
+
+async def _unknown(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts about which nobody was told yet, each once."""
+    by_reference = {(draft.user_id, draft.type, draft.reference): draft for draft in drafts}
+    user_ids, types, references = zip(*by_reference, strict=True) if by_reference else ((),) * 3
+    parameters = {
+        "user_ids": list(user_ids),
+        "types": [str(kind) for kind in types],
+        "references": list(references),
+    }
+    for row in await session.execute(_READ_KNOWN, parameters):
+        del by_reference[row.user_id, PushType(row.type), row.reference]
+    return list(by_reference.values())
+
+
+def _row(
+    identifier: UUID, planned: Planned, campaign_id: UUID | None, now: datetime
+) -> tuple[Any, ...]:
+    draft = planned.draft
+    return (
+        identifier,
+        draft.user_id,
+        draft.type,
+        draft.reference,
+        planned.title,
+        planned.body,
+        draft.payload,
+        planned.status,
+        planned.reason,
+        campaign_id,
+        now,
+        planned.due_at,
+        planned.counted_on,
+    )
+
+
+def _ask_for_delivery(writes: Writes, rows: Iterable[tuple[UUID, Planned]], now: datetime) -> None:
+    """One job for many pushes that fall due together."""
+    queued = [(entry.due_at, key) for key, entry in rows if entry.status is PushStatus.QUEUED]
+    for due_at, group in groupby(sorted(queued), key=lambda entry: entry[0]):
+        keys = [str(key) for _, key in group]
+        ask_for_delivery(writes, keys, now, due_at)
+
+
+def ask_for_delivery(
+    writes: Writes, push_ids: Sequence[str], now: datetime, due_at: datetime
+) -> None:
+    """Ask for pushes to be sent at `due_at`, so many at a time."""
+    chunks = [
+        {"push_ids": list(push_ids[start : start + PUSHES_A_DELIVERY])}
+        for start in range(0, len(push_ids), PUSHES_A_DELIVERY)
+    ]
+    enqueue(writes, DELIVERY_JOB, chunks, now, due_at=due_at)
