@@ -112,8 +112,8 @@ def upgrade() -> None:
             name=op.f("ck_push_records_status_is_known"),
         ),
         sa.CheckConstraint(
-            "type IN ('expiry_reminder', 'task_reminder', 'daily_check_in', 'exchange_confirmation',"
-            " 'achievement', 'campaign', 'alert')",
+            "type IN ('expiry_reminder', 'task_reminder', 'daily_check_in',"
+            " 'exchange_confirmation', 'achievement', 'campaign', 'alert')",
             name=op.f("ck_push_records_type_is_known"),
         ),
         sa.ForeignKeyConstraint(
