@@ -55,7 +55,6 @@ class PushReason(StrEnum):
     NO_CREDENTIALS = "no_credentials"
     REJECTED = "rejected"
     EXPIRED = "expired"
-    GAVE_UP = "gave_up"
 
 
 class Device(Base):

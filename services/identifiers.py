@@ -1,9 +1,10 @@
-"""Identifiers for ledger rows, made before the row is written.
+"""Identifiers: of rows, made before the row is written, and as clients see them.
 
 A batch settles in one statement per table; rows that refer to each other then need their ids
 before any of them is stored (`docs/decisions/0003`).
 """
 
+import base64
 import os
 import time
 from uuid import UUID
@@ -16,3 +17,11 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
     return UUID(int=value)
+
+
+def global_id(kind: str, key: object) -> str:
+    """What clients call the `kind` (a type's name) with that key: opaque to them.
+
+    Here, for pushes carry such ids too; `schema/ids.py` reads them.
+    """
+    return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")

@@ -104,7 +104,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "reason IN ('disabled', 'muted', 'no_device', 'daily_cap', 'no_credentials',"
-            " 'rejected', 'expired', 'gave_up')",
+            " 'rejected', 'expired')",
             name=op.f("ck_push_records_reason_is_known"),
         ),
         sa.CheckConstraint(

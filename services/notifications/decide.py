@@ -107,7 +107,7 @@ def _plan_one(draft: Draft, recipient: Recipient, now: datetime) -> Planned:
     is_limited = draft.type not in UNLIMITED
     due_at = after_quiet_hours(now, recipient) if is_limited else now
     day = due_at.astimezone(recipient.zone).date()
-    reason = refusal(draft.type, recipient)
+    reason = refusal(draft.type, recipient.preferences, recipient.devices)
     if reason is None and is_limited and recipient.counted[day] >= MOST_A_DAY:
         reason = PushReason.DAILY_CAP
     if reason is not None:
@@ -118,10 +118,10 @@ def _plan_one(draft: Draft, recipient: Recipient, now: datetime) -> Planned:
     return Planned(draft, title, body, PushStatus.QUEUED, None, due_at, counted_on)
 
 
-def refusal(kind: PushType, recipient: Recipient) -> PushReason | None:
+def refusal(kind: PushType, preferences: Preferences, devices: int) -> PushReason | None:
     """Why a member gets no push of a kind at all; None when nothing stands against it."""
-    if not recipient.preferences.enabled:
+    if not preferences.enabled:
         return PushReason.DISABLED
-    if kind in recipient.preferences.muted_types:
+    if kind in preferences.muted_types:
         return PushReason.MUTED
-    return PushReason.NO_DEVICE if recipient.devices == 0 else None
+    return PushReason.NO_DEVICE if devices == 0 else None

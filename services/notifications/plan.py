@@ -6,7 +6,6 @@ together; the unique reference lets every push come once, whoever plans it how o
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -20,8 +19,9 @@ from services.identifiers import new_id
 from services.notifications.decide import Draft, Planned, Preferences, Recipient, plan
 from services.outbox import enqueue
 
-DELIVERY_JOB = "deliver_pushes"
-PUSHES_A_DELIVERY = 500
+DELIVERY_JOB, BULK_DELIVERY_JOB = "deliver_pushes", "deliver_bulk_pushes"
+PUSHES_A_DELIVERY = 200
+_AWAITED = frozenset({PushType.EXCHANGE_CONFIRMATION, PushType.ACHIEVEMENT, PushType.ALERT})
 
 _COLUMNS = (
     "id",
@@ -175,19 +175,31 @@ def _row(
 
 
 def _ask_for_delivery(writes: Writes, rows: Iterable[tuple[UUID, Planned]], now: datetime) -> None:
-    """One job for many pushes that fall due together."""
-    queued = [(entry.due_at, key) for key, entry in rows if entry.status is PushStatus.QUEUED]
-    for due_at, group in groupby(sorted(queued), key=lambda entry: entry[0]):
-        keys = [str(key) for _, key in group]
-        ask_for_delivery(writes, keys, now, due_at)
+    ask_for_delivery(
+        writes,
+        [
+            (key, entry.draft.type, entry.due_at)
+            for key, entry in rows
+            if entry.status is PushStatus.QUEUED
+        ],
+        now,
+    )
 
 
 def ask_for_delivery(
-    writes: Writes, push_ids: Sequence[str], now: datetime, due_at: datetime
+    writes: Writes, pushes: Iterable[tuple[UUID, PushType, datetime]], now: datetime
 ) -> None:
-    """Ask for pushes to be sent at `due_at`, so many at a time."""
-    chunks = [
-        {"push_ids": list(push_ids[start : start + PUSHES_A_DELIVERY])}
-        for start in range(0, len(push_ids), PUSHES_A_DELIVERY)
-    ]
-    enqueue(writes, DELIVERY_JOB, chunks, now, due_at=due_at)
+    """Ask for pushes (id, type, when) to be sent: one job for many that fall due together.
+
+    What a member waits for does not wait behind a campaign.
+    """
+    together: dict[tuple[str, datetime], list[str]] = {}
+    for key, kind, due_at in pushes:
+        job = DELIVERY_JOB if kind in _AWAITED else BULK_DELIVERY_JOB
+        together.setdefault((job, due_at), []).append(str(key))
+    for (job, due_at), keys in together.items():
+        chunks = [
+            {"push_ids": keys[start : start + PUSHES_A_DELIVERY]}
+            for start in range(0, len(keys), PUSHES_A_DELIVERY)
+        ]
+        enqueue(writes, job, chunks, now, due_at=due_at)

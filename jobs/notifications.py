@@ -1,0 +1,29 @@
+"""Delivering pushes: the one job that talks to others."""
+
+from collections.abc import Mapping
+
+from services.notifications.providers import Platform, PushProvider
+
+from jobs.job import Payload, Queue, StepJob
+from services.mall import Mall
+from services.notifications.deliver import note_outcomes, send_pushes, take_pushes
+from services.notifications.plan import BULK_DELIVERY_JOB, DELIVERY_JOB
+from services.transaction import transaction
+
+
+def delivery_jobs(providers: Mapping[Platform, PushProvider]) -> tuple[StepJob, ...]:
+    """The jobs that send pushes through these providers: the awaited ones, and the many."""
+
+    async def deliver(mall: Mall, payload: Payload) -> bool:
+        async with transaction(mall.stores.write) as session:
+            batch = await take_pushes(session, payload["push_ids"], mall.clock())
+        if batch.pushes:
+            await send_pushes(batch, providers, mall.clock())
+            async with transaction(mall.stores.write) as session:
+                await note_outcomes(session, batch, mall.clock())
+        return False
+
+    return (
+        StepJob(DELIVERY_JOB, deliver, Queue.PROMPT),
+        StepJob(BULK_DELIVERY_JOB, deliver, Queue.BULK),
+    )

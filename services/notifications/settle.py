@@ -1,0 +1,128 @@
+"""What becomes of a push after its devices were tried (`domain.md`, Notifications). Pure."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from models.notifications import PushReason, PushStatus, PushType
+from services.identifiers import global_id
+from services.notifications.decide import Preferences, refusal
+from services.notifications.providers import (
+    Outcome,
+    PayloadRejected,
+    Platform,
+    PushMessage,
+    RetryLater,
+    Sent,
+)
+
+LIFETIME = timedelta(hours=24)
+"""How long a push is tried: later it would tell nobody anything."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device that a push is for, as it was when the push was taken."""
+
+    device_id: UUID
+    platform: Platform
+    token: str
+
+
+@dataclass(slots=True)
+class DuePush:
+    """A push that a worker has taken, and the devices that have not got it yet."""
+
+    id: UUID
+    user_id: int
+    type: PushType
+    title: str
+    body: str
+    payload: Mapping[str, Any]
+    attempts: int
+    due_at: datetime
+    delivered: int
+    preferences: Preferences
+    targets: list[Target] = field(default_factory=list[Target])
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Where a push stands now: resolved, or to be tried again at `again_at`."""
+
+    status: PushStatus
+    reason: PushReason | None = None
+    again_at: datetime | None = None
+
+
+def message_of(push: DuePush, target: Target) -> PushMessage:
+    """What the provider gets. Stable, so that a repeat replaces what the device shows."""
+    data = {name: _text(value) for name, value in push.payload.items()}
+    data |= {"pushId": global_id("PushRecord", push.id), "type": push.type.name}
+    return PushMessage(target.token, push.title, push.body, data, push.id.hex)
+
+
+def _text(value: Any) -> str:
+    """FCM carries strings only."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def before_sending(
+    push: DuePush, platforms: Sequence[Platform], now: datetime
+) -> Resolution | None:
+    """Why a push is not sent at all, though it was queued; None when it is to be sent.
+
+    `platforms` are those that can be reached. What the member has chosen meanwhile holds.
+    """
+    if push.delivered and not push.targets:
+        return Resolution(PushStatus.SENT)
+    if now - push.due_at > LIFETIME:
+        return _in_the_end(push, PushReason.EXPIRED)
+    reason = refusal(push.type, push.preferences, len(push.targets) + push.delivered)
+    if reason is None and not any(target.platform in platforms for target in push.targets):
+        reason = PushReason.NO_CREDENTIALS
+    return None if reason is None else _in_the_end(push, reason)
+
+
+def _in_the_end(push: DuePush, reason: PushReason) -> Resolution:
+    if push.delivered:
+        return Resolution(PushStatus.SENT)
+    is_failure = reason in (PushReason.EXPIRED, PushReason.REJECTED)
+    return Resolution(PushStatus.FAILED if is_failure else PushStatus.SUPPRESSED, reason)
+
+
+def after_sending(
+    push: DuePush, outcomes: Sequence[Outcome], now: datetime, chance: float
+) -> Resolution:
+    """Decide by what the providers said of each device; `chance` in [0, 1) is the jitter.
+
+    While a device is to be tried again the push stays queued, whoever got it already.
+    """
+    later = [outcome for outcome in outcomes if isinstance(outcome, RetryLater)]
+    if later:
+        asked_s = max((outcome.after_s or 0.0 for outcome in later), default=0.0)
+        pause_s = max(asked_s, backoff_s(push.attempts, chance))
+        return Resolution(PushStatus.QUEUED, None, now + timedelta(seconds=pause_s))
+    if push.delivered or any(isinstance(outcome, Sent) for outcome in outcomes):
+        return Resolution(PushStatus.SENT)
+    is_rejected = any(isinstance(outcome, PayloadRejected) for outcome in outcomes)
+    return Resolution(
+        PushStatus.FAILED, PushReason.REJECTED if is_rejected else PushReason.NO_DEVICE
+    )
+
+
+def backoff_s(attempts: int, chance: float) -> float:
+    """How long to wait after so many attempts: doubling, with jitter, at least half of it."""
+    full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 30))
+    return full * (1 + chance) / 2
+
+
+def jitter() -> float:
+    """Chance that spreads what failed together."""
+    return random.random()  # noqa: S311 — no secret hangs on it
