@@ -70,6 +70,8 @@ NOT_ABOUT_USERS = {
     "item_daily_exchanges",
     "tasks",
     "outbox",
+    "erased_subjects",
+    "erasure_salt",
     "file_imports",
     "coupon_imports",
 }
