@@ -27,6 +27,7 @@ from services.exchange.rewards import Reward, VipMembership
 from services.points.balance import Balance, balances
 from services.points.ledger import Draw
 from services.tasks.check_in import LastCheckIn, last_check_ins
+from services.users.profile import User, users_by_id
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -95,6 +96,11 @@ class Loaders:
     def draws(self) -> DataLoader[tuple[int, int], list[Draw]]:
         """The lots that paid, by (user id, number of the change of the balance)."""
         return self._loader(draws_by_payment)
+
+    @cached_property
+    def user(self) -> DataLoader[int, User | None]:
+        """A user by id."""
+        return self._loader(users_by_id)
 
     @cached_property
     def memberships(self) -> DataLoader[int, list[VipMembership]]:

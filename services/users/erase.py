@@ -113,5 +113,5 @@ def _nobody(user_id: int, now: datetime, timezone: str) -> dict[str, Any]:
 async def _note(session: AsyncSession, erased: Erased, now: datetime) -> None:
     writes = Writes()
     details = {"wishes": erased.wishes, "shipments": erased.shipments}
-    note_action(writes, None, "erase", ("User", erased.user_id), details, now)
+    note_action(writes, None, "erase_user", ("User", erased.user_id), details, now)
     await writes.flush(session)
