@@ -25,19 +25,20 @@ _NEWEST = text(
 # constant pattern could use an index. No text that can be stored lies beyond U+10FFFF.
 _BEGINS = """
     SELECT id FROM users
-    WHERE erased_at IS NULL AND id < :before
+    WHERE erased_at IS NULL
       AND lower({column} COLLATE pg_c_utf8) >= lower(CAST(:search AS text) COLLATE pg_c_utf8)
       AND lower({column} COLLATE pg_c_utf8)
           < lower(CAST(:search AS text) COLLATE pg_c_utf8) || chr(1114111)
 """
 # Each column by its own index, whatever the planner believes of the others: walking the newest
-# users until a page is full would read all of them for a name that nobody has.
+# users until a page is full would read all of them for a name that nobody has. A beginning that
+# everybody shares costs all their ids (measured: 0.1 s for 100,000).
 _FOUND = text(
     f"""
     WITH found AS MATERIALIZED (
         {"UNION ALL".join(_BEGINS.format(column=column) for column in _SOUGHT)}
     ), newest AS MATERIALIZED (
-        SELECT DISTINCT id FROM found ORDER BY id DESC LIMIT :limit
+        SELECT DISTINCT id FROM found WHERE id < :before ORDER BY id DESC LIMIT :limit
     )
     SELECT {_COLUMNS} FROM users WHERE id = ANY(ARRAY(SELECT id FROM newest)) ORDER BY id DESC
     """
