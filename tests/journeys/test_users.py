@@ -165,3 +165,28 @@ async def test_the_largest_page_of_a_search(mall: Mall) -> None:
         page = await search_users(session, "m", size=20, after=None)
     assert [user.username for user in page.rows] == [f"m{29 - n}" for n in range(20)]
     assert page.has_next
+
+
+async def test_the_lots_of_each_are_theirs(mall: Mall, client: Client) -> None:
+    """Page by page and counted, for all at once; a bad cursor is bad input."""
+    for number in range(3):
+        user_id = await add_user(mall, f"m{number}")
+        for lot in range(number + 1):
+            ends = mall.clock() + timedelta(days=1 + lot)
+            await give_points(mall, user_id, 10 * number + lot + 1, expires_at=ends)
+    lots = "nodes { points } totalCount pageInfo { hasNextPage endCursor }"
+    query = f"{{ users(search: %s) {{ nodes {{ balance {{ lots(first: 2%s) {{ {lots} }} }} }} }} }}"
+    pages = [
+        node["balance"]["lots"]
+        for node in (await ask(client, query % ('"m"', "")))["data"]["users"]["nodes"]
+    ]
+    assert [[node["points"] for node in page["nodes"]] for page in pages] == [
+        *([21, 22], [11, 12], [1]),
+    ]
+    assert [page["totalCount"] for page in pages] == [3, 2, 1]
+    assert [page["pageInfo"]["hasNextPage"] for page in pages] == [True, False, False]
+    after = f', after: "{pages[0]["pageInfo"]["endCursor"]}"'
+    [rest] = (await ask(client, query % ('"m2"', after)))["data"]["users"]["nodes"]
+    assert [node["points"] for node in rest["balance"]["lots"]["nodes"]] == [23]
+    bad = await ask(client, query % ('"m2"', ', after: "x"'))
+    assert bad["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
