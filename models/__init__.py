@@ -2,6 +2,7 @@
 
 from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
+from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
 from models.operators import OperatorAction
@@ -14,6 +15,8 @@ __all__ = [
     "Base",
     "CheckIn",
     "CouponCode",
+    "ErasedSubject",
+    "ErasureSalt",
     "Event",
     "Exchange",
     "ExchangeItem",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Integer, SmallInteger, Text, func, text
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +20,13 @@ class Gender(StrEnum):
     MALE = "male"
     OTHER = "other"
     UNDISCLOSED = "undisclosed"
+
+
+def _sought(column: str) -> Index:
+    """Finds users by the beginning of a text, in any case; who was erased is not even in it."""
+    folded = text(f"lower({column} COLLATE pg_c_utf8)")
+    is_there = text("erased_at IS NULL")
+    return Index(f"ix_users_{column}_sought", folded, postgresql_where=is_there)
 
 
 class User(Base):
@@ -45,6 +52,7 @@ class User(Base):
         one_of("gender", Gender),
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
         CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
+        *(_sought(name) for name in ("username", "external_id", "email", "phone")),
     )
 
     id: Mapped[BigId]

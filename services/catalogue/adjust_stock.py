@@ -101,7 +101,7 @@ async def _adjust(
     writes = Writes()
     details = {"before": {"stock": item.stock}, "after": {"stock": adjusted.stock}}
     target = ("ExchangeItem", item.id)
-    note_action(writes, adjustment.operator_id, OPERATION, target, details, now)
+    note_action(writes, adjustment.operator_id, "adjust_stock", target, details, now)
     owner = (adjustment.operator_id, adjustment.key)
     settled = Settled(adjustment.fingerprint(), {"stock": adjusted.stock})
     store_settled(writes, OPERATION, {owner: settled}, now)

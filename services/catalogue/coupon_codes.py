@@ -17,7 +17,6 @@ from services.errors import InvalidInput, NotFound
 from services.input_rules import TextInvalid
 from services.operators import note_action
 
-ACTION = "importCoupons"
 MOST_CODES_A_CALL = 10_000
 LONGEST_CODE = 200
 CODES_A_BATCH = 10_000
@@ -181,7 +180,9 @@ async def _note(
         "after": {"stock": done.item.stock},
     }
     writes, item_id = Writes(), done.item.id
-    note_action(writes, request.operator_id, ACTION, ("ExchangeItem", item_id), details, now)
+    note_action(
+        writes, request.operator_id, "import_codes", ("ExchangeItem", item_id), details, now
+    )
     await note_restock(session, writes, item_id, (stock, done.item.stock), now)
     await writes.flush(session)
 

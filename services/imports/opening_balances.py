@@ -2,7 +2,8 @@
 
 A line is a member (by external id), the points, and optionally when they end and the member's
 name. Members are created as their first token would. A member has one opening balance, ever: the
-reference of the grant is the member's number, so a line that comes again is a duplicate.
+reference of the grant is the member's number, so a line that comes again is a duplicate. Who was
+erased has no number any more, and is rejected: the books of their own may hold one already.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,14 @@ from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, name_grants
 from services.points.ledger import Account, Cause, Lot, grant
+from services.users.erased_subjects import erased_among
 from services.users.profile import DEFAULT_LOCALE, anonymous_name
 
 SOURCE = "opening_balance"
 _LONGEST_SUBJECT, _LONGEST_NAME, _MOST_DIGITS = 255, 100, 16
 _BAD_POINTS = f"points must be a whole number from 1 to {MOST_POINTS_A_GRANT}"
+
+_ERASED = "the personal data of this user was erased: nothing is imported for them any more"
 
 _NEW_USER = ("external_id", "username", "locale", "timezone", "created_at")
 _USERS = text(
@@ -107,6 +111,9 @@ async def import_balances(
     rejected = [(line, said) for line, said in read if isinstance(said, str)]
     balances = [said for _, said in read if isinstance(said, OpeningBalance)]
     wanted: dict[str, OpeningBalance] = {}
+    erased = await erased_among(session, {balance.subject for balance in balances})
+    rejected += [(each.line, _ERASED) for each in balances if each.subject in erased]
+    balances = [each for each in balances if each.subject not in erased]
     for balance in balances:
         first = wanted.setdefault(balance.subject, balance)
         if not _is_same(first, balance):

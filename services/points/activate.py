@@ -36,8 +36,11 @@ _DUE = text(
 class Activated:
     """How many lots became active, and how many points with them."""
 
-    records: int
-    points: int
+    records: int = 0
+    points: int = 0
+
+    def __add__(self, other: "Activated") -> "Activated":
+        return Activated(self.records + other.records, self.points + other.points)
 
 
 def activate(account: Account, lot: Lot, now: datetime) -> None:

@@ -14,7 +14,7 @@ from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
-from services.errors import InvalidInput, NotFound, Refusal
+from services.errors import InvalidInput, Refusal
 from services.group_commit import settle_each
 from services.idempotency import find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
@@ -34,6 +34,7 @@ from services.points.ledger import (
     expire_due,
     first_lots,
     record,
+    require_present,
     spendable,
 )
 
@@ -132,9 +133,7 @@ async def adjust_points(
 
     def settle(request: AdjustmentRequest) -> Adjusted:
         def act() -> dict[str, Any]:
-            account = accounts.get(request.user_id)
-            if account is None:
-                raise NotFound("User", str(request.user_id))
+            account = require_present(accounts.get(request.user_id), request.user_id)
             who, why = f"operator:{request.operator_id}", {"reason": request.reason}
             cause = Cause(ADJUSTMENT_SOURCE, None, who, why)
             expires_at = expiry_of(ADJUSTMENT_SOURCE, now, zone)

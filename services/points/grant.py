@@ -14,13 +14,13 @@ from models.base import MAX_POINTS
 from models.points import PointsGrant, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
-from services.errors import InvalidInput, NotFound, Refusal
+from services.errors import InvalidInput, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.ledger import Account, Cause, Lot, grant, require_present
 
 OPERATION = "grant"
 LONGEST_SOURCE, LONGEST_REFERENCE = 64, 200
@@ -186,9 +186,7 @@ class _Batch:
         return Granted(UUID(answer["lot_id"]), replayed)
 
     def _grant(self, request: GrantRequest) -> Lot:
-        account = self.accounts.get(request.user_id)
-        if account is None:
-            raise NotFound("User", str(request.user_id))
+        account = require_present(self.accounts.get(request.user_id), request.user_id)
         reference = request.reference and (request.source, request.reference)
         if reference and reference in self.used:
             raise InvalidInput(("reference",), "a grant has this reference already")

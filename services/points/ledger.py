@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
-from services.errors import MemberSuspended, Refusal
+from services.errors import MemberSuspended, NotFound, Refusal
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -93,7 +93,8 @@ class Account:
     """One user's ledger under lock.
 
     `lots` are active ones in drawing order: at least all that are due and enough to pay for what
-    is about to be drawn. The lists at the end collect what has to be written.
+    is about to be drawn. The lists at the end collect what has to be written. One that `is_erased`
+    still has its books settled; nothing is done for it as for a user.
     """
 
     user_id: int
@@ -105,6 +106,7 @@ class Account:
     audit_sequence: int = 0
     suspended_until: datetime | None = None
     owed_points: int = 0
+    is_erased: bool = False
     lots: list[Lot] = field(default_factory=list)
     new_lots: list[Lot] = field(default_factory=list)
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
@@ -121,6 +123,13 @@ class Account:
 def drawing_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
     """Sorts lots as they are drawn: soonest expiry, then the older; without expiry last."""
     return (lot.expires_at or _NEVER, lot.created_at, lot.id)
+
+
+def require_present(account: Account | None, user_id: int) -> Account:
+    """The account of a user to others; raises NotFound for nobody and for who was erased."""
+    if account is None or account.is_erased:
+        raise NotFound("User", str(user_id))
+    return account
 
 
 def require_not_suspended(account: Account, now: datetime) -> None:

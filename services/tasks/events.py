@@ -148,7 +148,8 @@ def _sift(
 
 
 def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) -> str | None:
-    if event.user_id not in accounts:
+    account = None if event.user_id is None else accounts.get(event.user_id)
+    if account is None or account.is_erased:
         return "userId names no user"
     if not 1 <= len(event.event_id) <= LONGEST_EVENT_ID:
         return f"eventId needs 1 to {LONGEST_EVENT_ID} characters"

@@ -26,7 +26,6 @@ from services.tasks.browse import member_tasks
 from services.tasks.events import LONGEST_TYPE
 from services.tasks.rules import MemberTask, RuleInvalid, TaskRules, parse_rules
 
-ACTION = "saveTask"
 LONGEST_NAME, LONGEST_DESCRIPTION = 200, 5_000
 HIGHEST_TARGET = 2**31 - 1
 """The largest number that GraphQL's Int, and the column of progress, can hold."""
@@ -76,7 +75,7 @@ async def save_task(
     now = clock()
     saved_id = await _write(session, task_id, values, now)
     writes = Writes()
-    note_action(writes, operator_id, ACTION, ("Task", saved_id), changes(before, values), now)
+    note_action(writes, operator_id, "save_task", ("Task", saved_id), changes(before, values), now)
     await writes.flush(session)
     (seen,) = await member_tasks(session, operator_id, now, zone, task_id=saved_id)
     return seen

@@ -70,6 +70,8 @@ NOT_ABOUT_USERS = {
     "item_daily_exchanges",
     "tasks",
     "outbox",
+    "erased_subjects",
+    "erasure_salt",
     "file_imports",
     "coupon_imports",
 }
@@ -144,7 +146,7 @@ async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, al
     noted = await execute(
         mall, "SELECT operator_id, action, kind, key, details FROM operator_actions"
     )
-    assert noted == [(None, "erase", "User", str(alice), {"wishes": 1, "shipments": 2})]
+    assert noted == [(None, "erase_user", "User", str(alice), {"wishes": 1, "shipments": 2})]
     [(name, when)] = await execute(
         mall, "SELECT username, erased_at IS NOT NULL FROM users WHERE id = :i", i=alice
     )

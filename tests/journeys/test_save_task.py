@@ -48,7 +48,7 @@ async def test_a_task_is_created_with_all_that_is_said_of_it(
     assert task == asked | {"id": task["id"], "status": "AVAILABLE", "progress": progress}
     assert [seen["name"] for seen in await tasks(client, "alice")] == ["阅读"]
     ((operator_id, action, kind, key, details),) = await actions(mall)
-    assert (operator_id, action, kind) == (olga, "saveTask", "Task")
+    assert (operator_id, action, kind) == (olga, "save_task", "Task")
     assert encode_id(kind, key) == task["id"]
     assert (details["before"], details["after"]["config"]) == (None, CONFIG)
 

@@ -20,6 +20,7 @@ from services.identifiers import new_id
 from services.mall import Mall
 from services.tasks.check_in import CheckInRequest
 from services.transaction import transaction
+from services.users.suspend import suspend_user
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
@@ -141,6 +142,16 @@ async def _events(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     }
 
 
+async def _users(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _lots(mall, user_id, rows)
+    for number in range(rows):
+        member = await add_user(mall, f"member-{number}")
+        await _lots(mall, member, 2)
+        async with transaction(mall.stores.write) as session:
+            await suspend_user(session, user_id, member, None, "reason", mall.clock())
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -155,6 +166,28 @@ OPERATIONS = [
         "{ balance { available lots(first: 20) { nodes { points } totalCount } } }",
         3,
         _lots,
+    ),
+    Operation(
+        "users",
+        "{ users { nodes { username vip { level } checkInStreak balance {"
+        " available lots(first: 2) { nodes { points } totalCount } } } } }",
+        6,
+        _users,
+        role="operator",
+    ),
+    Operation(
+        "users by a search",
+        '{ users(search: "m") { nodes { username balance { available } } } }',
+        2,
+        _users,
+        role="operator",
+    ),
+    Operation(
+        "operatorActions",
+        "{ operatorActions { nodes { action details operator { username } } } }",
+        2,
+        _users,
+        role="operator",
     ),
     Operation("tasks", "{ tasks { name status progress { current } } }", 1, _tasks),
     Operation("items", f"{{ items(first: 20) {{ nodes {{ {_ITEM} }} }} }}", 4, _items),
