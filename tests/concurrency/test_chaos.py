@@ -35,6 +35,7 @@ from tests.databases import settings_of
 
 _BALANCE = "{ balance { available } }"
 _QUICKLY_S = 5.0
+_ENOUGH, _RECOVERY_S = 100, 30.0
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +79,16 @@ async def load(town: Town) -> Load:
     return Load(town, await arranged_calls(town.mall))
 
 
-async def _terminate_backends(database_url: str, duration_s: float) -> int:
-    """End one or two of the mall's connections at random, every 50 ms; returns how many."""
+async def _terminate_backends(database_url: str, load: Load, duration_s: float) -> int:
+    """End one or two of the mall's connections at random, every 50 ms; returns how many.
+
+    Goes on for longer on a machine so slow that hardly any call got through.
+    """
     url = make_url(database_url).set(drivername="postgresql")
     connection = await asyncpg.connect(url.render_as_string(hide_password=False))
     ended, until_s = 0, time.monotonic() + duration_s
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s or len(load.succeeded) <= _ENOUGH:
+        assert time.monotonic() < until_s + _RECOVERY_S, "nothing gets through"
         ended += await connection.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity"
             " WHERE application_name = 'points-mall' ORDER BY random() LIMIT $1) doomed",
@@ -99,10 +104,10 @@ async def test_connections_that_are_cut_lose_nothing(
 ) -> None:
     """PostgreSQL ends connections at random: success or SERVICE_UNAVAILABLE, each key once."""
     async with load.running():
-        ended = await _terminate_backends(stores.database_url, 4.0)
+        ended = await _terminate_backends(stores.database_url, load, 4.0)
     assert ended > 40
     assert load.unavailable > 20
-    assert len(load.succeeded) > 100
+    assert len(load.succeeded) > _ENOUGH
     assert load.lost == 0
     await load.assert_each_key_settled_once()
 
