@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from graphql import GraphQLInterfaceType
 
+from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.mall import Mall
 from tests.client import Client
@@ -47,6 +49,14 @@ async def find(client: Client, id_: str, *who: str) -> dict[str, Any] | None:
     answer = await client.post(FIND, {"id": id_}, client.token(*who) if who else None)
     assert "errors" not in answer, answer["errors"]
     return answer["data"]["node"]
+
+
+async def test_every_node_of_the_schema_is_asked_for_here(ids: dict[str, str]) -> None:
+    """A type that implements Node and is not among these ids would go untested."""
+    schema = graphql_schema(build_schema())
+    node = schema.type_map["Node"]
+    assert isinstance(node, GraphQLInterfaceType)
+    assert {kind.name for kind in schema.get_implementations(node).objects} == set(ids)
 
 
 async def test_a_member_finds_each_of_their_own(
