@@ -73,7 +73,7 @@ async def test_imported_codes_are_the_stock(mall: Mall, client: Client, pool: in
     assert await stock_of(mall, pool) == (4, 4)
     noted = await actions(mall)
     assert [action[1:4] for action in noted] == [
-        ("importCoupons", "ExchangeItem", str(item_id)) for item_id in (pool, other, pool)
+        ("import_codes", "ExchangeItem", str(item_id)) for item_id in (pool, other, pool)
     ]
     assert noted[0][4] == {
         "imported": 4,
