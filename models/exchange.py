@@ -112,11 +112,19 @@ class Shipment(Base):
 
 
 class UserCoupon(Base):
-    """A coupon that a member holds. No code is ever issued twice."""
+    """A coupon that a member holds. No code is ever issued twice.
+
+    `used_reference` is what it was used for, in the words of `used_by`, who honoured it.
+    """
 
     __tablename__ = "user_coupons"
     __table_args__ = (
         one_of("status", CouponStatus),
+        CheckConstraint(
+            "(status = 'used') = (used_at IS NOT NULL)"
+            " AND (status = 'used') = (used_reference IS NOT NULL)",
+            name="used_says_for_what",
+        ),
         Index("ix_user_coupons_user_id", "user_id"),
     )
 
@@ -127,6 +135,9 @@ class UserCoupon(Base):
     status: Mapped[str]
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_reference: Mapped[str | None]
+    used_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
 class CouponCode(Base):

@@ -1,4 +1,4 @@
-"""Files of codes are imported as files of balances are, each into one target only.
+"""Files of codes are imported as files of balances are, and coupons say what they were used for.
 
 What is known of files of codes that were under way is dropped: whoever runs such an import again
 finds its codes to be duplicates, and the others are imported.
@@ -27,9 +27,27 @@ def upgrade() -> None:
     op.create_unique_constraint(
         op.f("uq_file_imports_kind_digest"), "file_imports", ["kind", "digest"]
     )
+    op.add_column("user_coupons", sa.Column("used_at", sa.DateTime(timezone=True)))
+    op.add_column("user_coupons", sa.Column("used_reference", sa.Text()))
+    op.add_column("user_coupons", sa.Column("used_by", sa.BigInteger()))
+    op.create_foreign_key(
+        op.f("fk_user_coupons_used_by_users"), "user_coupons", "users", ["used_by"], ["id"]
+    )
+    # Nothing in the mall could say so before; somebody may have, by hand.
+    op.execute(
+        "UPDATE user_coupons SET used_at = now(), used_reference = 'unknown' WHERE status = 'used'"
+    )
+    op.create_check_constraint(
+        op.f("ck_user_coupons_used_says_for_what"),
+        "user_coupons",
+        "(status = 'used') = (used_at IS NOT NULL)"
+        " AND (status = 'used') = (used_reference IS NOT NULL)",
+    )
 
 
 def downgrade() -> None:
+    for name in ("used_by", "used_reference", "used_at"):
+        op.drop_column("user_coupons", name)
     op.drop_constraint("uq_file_imports_kind_digest", "file_imports")
     op.create_unique_constraint(
         op.f("uq_file_imports_kind_target_digest"), "file_imports", ["kind", "target", "digest"]
