@@ -124,7 +124,10 @@ def read_header(source: SourceFile, layout: Layout) -> Header:
     """
     source.file.seek(0)
     line = source.file.readline(LONGEST_LINE_BYTES)
-    names = [name.strip() for name in _decode(line).split(",")]
+    try:
+        names = [name.strip() for name in _values(_decode(line).rstrip("\r\n"))]
+    except csv.Error:
+        names = []
     if layout.is_loose:
         names = [name.lower() for name in names]
         if not set(names) & set(layout.needed):
@@ -205,13 +208,18 @@ def _line(number: int, data: bytes, header: Header) -> Line:
     if _CONTROL.search(text):
         return Line(number, text, problem="control characters")
     try:
-        (values,) = csv.reader([text], strict=True)
-    except (csv.Error, ValueError):
+        values = _values(text)
+    except csv.Error:
         return Line(number, text, problem="not CSV")
     if not header.fewest <= len(values) <= len(header.columns):
         return Line(number, text, problem="not as many values as columns")
     named = dict(zip(header.columns, (value.strip() for value in values), strict=False))
     return Line(number, text, named)
+
+
+def _values(text: str) -> list[str]:
+    """The values of one record; raises csv.Error. Without quotes a split says the same, sooner."""
+    return next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
 
 
 def _decode(data: bytes) -> str:

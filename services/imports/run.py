@@ -214,7 +214,7 @@ class _Run(Generic[RecordT]):
         try:
             yield
         except BaseException:
-            with suppress(Exception):
+            with suppress(Exception):  # it may have been the database that went away
                 async with transaction(self._sessions) as session:
                     await self._note(session, "interrupt")
             raise
