@@ -119,15 +119,10 @@ async def import_codes(
     and InvalidInput.
     """
     _require_codes(request.codes)
-    item = (await lock_items(session, [request.item_id])).get(request.item_id)
-    if item is None:
-        raise NotFound("ExchangeItem", str(request.item_id))
+    item = await lock_pool(session, request.item_id)
     now = clock()
-    require_pool(item)
     _require_future(request, now)
-    # Else codes that nobody can have any more would hide that the item is back in stock.
-    expired = await _expire(session, [item.id], CODES_A_BATCH, now)
-    before = replace(item, stock=item.stock - expired.get(item.id, 0))
+    before = replace(item, stock=item.stock - await expire_codes_of(session, item.id, now))
     parameters = {
         "item_id": item.id,
         "codes": list(request.codes),
@@ -155,12 +150,16 @@ def is_code(text: str) -> bool:
     return is_trimmed and 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
 
 
-def require_pool(item: Item) -> None:
-    """Raise InvalidInput unless codes of the item are imported."""
+async def lock_pool(session: AsyncSession, item_id: int) -> Item:
+    """Lock an item whose codes are imported; raises NotFound and InvalidInput."""
+    item = (await lock_items(session, [item_id])).get(item_id)
+    if item is None:
+        raise NotFound("ExchangeItem", str(item_id))
     if item.type is not ExchangeItemType.COUPON:
         raise InvalidInput(("itemId",), "only a COUPON has codes")
     if not item.draws_codes:
         raise InvalidInput(("itemId",), "this item generates its codes")
+    return item
 
 
 def _require_future(request: CodeImport, now: datetime) -> None:
@@ -201,6 +200,20 @@ async def expire_codes(
         return None
     await lock_items(session, item_ids)
     return sum((await _expire(session, item_ids, codes, clock())).values())
+
+
+async def expire_codes_of(session: AsyncSession, item_id: int, now: datetime) -> int:
+    """Take all that have expired out of one pool, under its item's lock; returns how many.
+
+    Before codes are added: else those that nobody can have any more would hide that the item is
+    back in stock.
+    """
+    expired = 0
+    while batch := (await _expire(session, [item_id], CODES_A_BATCH, now)).get(item_id, 0):
+        expired += batch
+        if batch < CODES_A_BATCH:
+            break
+    return expired
 
 
 async def _expire(

@@ -72,12 +72,18 @@ class Erased:
 
 
 async def erase_user(
-    session: AsyncSession, subject: str, now: datetime, *, timezone: str
+    session: AsyncSession,
+    subject: str,
+    now: datetime,
+    *,
+    timezone: str,
+    operator_id: int | None = None,
 ) -> Erased | None:
     """Delete the personal data of the user with that external id; None when there is nobody.
 
     A token of the same subject makes a new user afterwards, so that erasing again finds nobody.
-    `timezone` is the mall's. Raises ExchangesOpen, and then nothing has changed.
+    `timezone` is the mall's, `operator_id` who does it, if that is known. Raises ExchangesOpen,
+    and then nothing has changed.
     """
     await await_imports(session)
     user_id = (await session.execute(_LOCK, {"subject": subject})).scalar_one_or_none()
@@ -94,7 +100,7 @@ async def erase_user(
     shipments: Any = await session.execute(_FORGET_SHIPMENTS, whose)
     wishes: Any = await session.execute(_FORGET_WISHES, whose)
     erased = Erased(user_id, wishes.rowcount, shipments.rowcount)
-    await _note(session, erased, now)
+    await _note(session, erased, operator_id, now)
     return erased
 
 
@@ -110,8 +116,10 @@ def _nobody(user_id: int, now: datetime, timezone: str) -> dict[str, Any]:
     }
 
 
-async def _note(session: AsyncSession, erased: Erased, now: datetime) -> None:
+async def _note(
+    session: AsyncSession, erased: Erased, operator_id: int | None, now: datetime
+) -> None:
     writes = Writes()
     details = {"wishes": erased.wishes, "shipments": erased.shipments}
-    note_action(writes, None, "erase_user", ("User", erased.user_id), details, now)
+    note_action(writes, operator_id, "erase_user", ("User", erased.user_id), details, now)
     await writes.flush(session)

@@ -73,7 +73,6 @@ NOT_ABOUT_USERS = {
     "erased_subjects",
     "erasure_salt",
     "file_imports",
-    "coupon_imports",
 }
 
 
@@ -151,6 +150,20 @@ async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, al
         mall, "SELECT username, erased_at IS NOT NULL FROM users WHERE id = :i", i=alice
     )
     assert (name, when) == (f"erased-{alice}", True)
+
+
+async def test_who_erased_is_noted(mall: Mall, alice: int) -> None:
+    """If it is said, and only somebody whom the mall knows."""
+    before = await fingerprint_of_database(mall)
+    assert await erase(mall, "--yes", "--as", "olga") == (
+        1,
+        "Nothing was erased: there is nobody called 'olga'.\n",
+    )
+    assert await fingerprint_of_database(mall) == before
+    olga = await add_user(mall, "olga")
+    assert (await erase(mall, "--yes", "--as", "olga"))[0] == 0
+    noted = await execute(mall, "SELECT operator_id, action, key FROM operator_actions")
+    assert noted == [(olga, "erase_user", str(alice))]
 
 
 async def test_the_same_token_makes_somebody_new(

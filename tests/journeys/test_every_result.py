@@ -94,6 +94,12 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "IdempotencyConflict": asking(pointsRecordId="@speck"),
         "MemberSuspended": asking("sam", pointsRecordId="@sams_lot"),
     },
+    "redeemCoupon": {
+        "RedeemCouponSuccess": asking("shop", code="@code", reference="till-1"),
+        "NotFound": asking("shop", code="no such code", reference="till-1"),
+        "InvalidInput": asking("shop", code="", reference="till-1"),
+        "InvalidState": asking("shop", code="@code", reference="till-2"),
+    },
     "setWished": {
         "SetWishedSuccess": asking(itemId="@virtual", wished=True),
         "NotFound": asking(itemId="@no_item", wished=True),
@@ -200,6 +206,8 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     exchanges["pending"] = done["exchange"]["id"]
     done = await exchange(client, "alice", items["virtual"], "virtual")
     exchanges["completed"] = done["exchange"]["id"]
+    done = await exchange(client, "alice", items["coupon"], "coupon")
+    exchanges["code"] = done["exchange"]["reward"]["code"]
     await grant(client, users["alice"], 50, "order", reference="order-1")
     for name, points in (("ending", 200), ("speck", 1)):
         lots[name] = await give_points(mall, users["alice"], points, expires_at=until)
@@ -224,6 +232,7 @@ async def _items(mall: Mall) -> dict[str, int]:
         "virtual": await add_item(mall),
         "parcel": await add_item(mall, type="physical", config={}),
         "pool": await add_item(mall, type="coupon", config={}, stock=0),
+        "coupon": await add_item(mall, type="coupon", config={"generate": True}),
         "dear": await add_item(mall, points=10_000),
         "off_sale": await add_item(mall, is_active=False),
         "limited": await add_item(mall, **once),

@@ -95,6 +95,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
         OPERATORS,
         f'updateExchange(input: {{exchangeId: "{_EXCHANGE}", status: SHIPPED}}) {{ __typename }}',
     ),
+    "mutation.redeemCoupon": (
+        SERVICES,
+        'redeemCoupon(input: {code: "c", reference: "r"}) { __typename }',
+    ),
     "mutation.updateProfile": (MEMBERS, "updateProfile(input: {}) { __typename }"),
     "mutation.suspendUser": (
         OPERATORS,

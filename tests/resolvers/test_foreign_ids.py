@@ -71,6 +71,12 @@ USES = {
     "node(id)": Use(None, _NODE, NULL, FORBIDDEN, FOUND),
     "user(id)": _operator_use("User", "user(id: $id) { id email }", FOUND),
     "auditLog(userId)": _operator_use("User", "auditLog(userId: $id) { nodes { id } }", FOUND),
+    "operatorActions(operatorId)": _operator_use(
+        "User", "operatorActions(operatorId: $id) { nodes { id } }", FOUND
+    ),
+    "operatorActions(targetId)": Use(
+        None, "operatorActions(targetId: $id) { nodes { id } }", FORBIDDEN, FORBIDDEN, FOUND
+    ),
     "completeTask(input.taskId)": _member_use(
         "Task",
         _mutation("completeTask", "taskId: $id"),
@@ -138,6 +144,13 @@ USES = {
         "ExchangeItem",
         _mutation("saveItem", 'id: $id, name: "i", points: 1, type: PHYSICAL'),
         "SaveItemSuccess",
+    ),
+    "redeemCoupon(input.itemId)": Use(
+        "ExchangeItem",
+        _mutation("redeemCoupon", 'itemId: $id, code: "no such code", reference: "r"'),
+        FORBIDDEN,
+        NOT_FOUND,
+        NOT_FOUND,
     ),
     "adjustStock(input.itemId)": _operator_use(
         "ExchangeItem",
