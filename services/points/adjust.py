@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
@@ -36,6 +35,7 @@ from services.points.ledger import (
     record,
     spendable,
 )
+from services.points.room import require_room
 
 OPERATION = "adjust"
 ADJUSTMENT_SOURCE = "adjustment"
@@ -86,13 +86,13 @@ def adjust(
 ) -> Entry:
     """Give points as a new lot, or draw them from the lots that expire first.
 
-    Raises InsufficientPoints when more are taken than there are, InvalidInput when no balance
-    could hold what is given.
+    Raises InsufficientPoints when more are taken than there are, BalanceFull when no balance
+    could hold what is given; then nothing has changed.
     """
     if -points > spendable(account, now):
         raise InsufficientPoints(-points, spendable(account, now))
-    if account.points + points > MAX_POINTS:
-        raise InvalidInput(("points",), "no balance can hold as many")
+    if points > 0:
+        require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
     account.lifetime_adjusted += points
     if points < 0:

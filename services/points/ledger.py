@@ -14,6 +14,7 @@ from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
 from services.errors import MemberSuspended, Refusal
+from services.points.room import require_room
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -156,7 +157,11 @@ def grant(
     expires_at: datetime | None,
     now: datetime,
 ) -> Lot:
-    """Give `points` (> 0) as a new lot that can be spent at once. Due lots are settled first."""
+    """Give `points` (> 0) as a new lot that can be spent at once. Due lots are settled first.
+
+    Raises BalanceFull, and then nothing has changed.
+    """
+    require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
     lot = Lot(
         id=lot_id,
