@@ -12,7 +12,7 @@ from services.bulk import Writes
 from services.calendar import Clock
 from services.catalogue.code_file import Chunk, CodeFile, CodeRow
 from services.catalogue.coupon_codes import import_statement, require_pool
-from services.catalogue.items import lock_items
+from services.catalogue.items import Item, lock_items
 from services.catalogue.restock import note_restock
 from services.errors import NotFound
 
@@ -60,7 +60,8 @@ async def import_chunk(
     imported = await _import(session, item_id, chunk.rows, now) if chunk.rows else 0
     progress = _advanced(known, chunk, imported)
     progress = replace(progress, rejects_size=file.write_rejects(known.rejects_size, chunk.rejects))
-    await _save(session, file, item_id, progress, (item.stock, item.stock + imported), now)
+    restocked = replace(item, stock=item.stock + imported)
+    await _save(session, file, progress, (item, restocked), now)
     return progress
 
 
@@ -96,15 +97,14 @@ async def _import(session: AsyncSession, item_id: int, rows: list[CodeRow], now:
 async def _save(
     session: AsyncSession,
     file: CodeFile,
-    item_id: int,
     progress: FileProgress,
-    stock: tuple[int, int],
+    change: tuple[Item, Item],
     now: datetime,
 ) -> None:
     values = asdict(progress) | {"updated_at": now}
     columns = (*_KEY, "started_at", *values)
     changes = ", ".join(f"{name} = excluded.{name}" for name in values)
-    row = (item_id, file.digest, now, *values.values())
+    row = (change[0].id, file.digest, now, *values.values())
     writes = Writes()
     writes.insert(
         CouponImport,
@@ -112,5 +112,5 @@ async def _save(
         [row],
         suffix=f"ON CONFLICT (item_id, digest) DO UPDATE SET {changes}",
     )
-    await note_restock(session, writes, item_id, stock, now)
+    await note_restock(session, writes, [change], now)
     await writes.flush(session)

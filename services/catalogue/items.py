@@ -46,6 +46,10 @@ class Item:
             return False
         return self.available_until is None or now < self.available_until
 
+    def can_be_had(self, now: datetime) -> bool:
+        """On sale, and some are left."""
+        return self.stock > 0 and self.is_on_sale(now)
+
     @property
     def draws_codes(self) -> bool:
         """A coupon whose codes are imported; its stock is the number of unused ones."""
@@ -127,5 +131,6 @@ async def items_by_id(session: AsyncSession, item_ids: Iterable[int]) -> dict[in
 
 async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
     """Lock items in id order, after the users, and read them as they now are."""
-    rows = await session.execute(_LOCK, {"item_ids": sorted(set(item_ids))})
+    wanted = sorted(set(item_ids))
+    rows = await session.execute(_LOCK, {"item_ids": wanted}) if wanted else ()
     return {row.id: item_from_row(row) for row in rows}
