@@ -21,15 +21,13 @@ class PerUserLimit:
     period: LimitPeriod
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What is known of an item; `config` holds the terms of its reward (`domain.md`, Exchange)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What an operator says of an item, and the catalogue shows."""
 
-    id: int
     name: str
     description: str | None
     points: int
-    stock: int
     image_url: str | None
     category: str | None
     tags: tuple[str, ...]
@@ -38,6 +36,14 @@ class Item:
     available_from: datetime | None
     available_until: datetime | None
     per_user_limit: PerUserLimit | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item(Listing):
+    """What is known of an item; `config` holds the terms of its reward (`domain.md`, Exchange)."""
+
+    id: int
+    stock: int
     config: Mapping[str, Any]
 
     def is_on_sale(self, now: datetime) -> bool:

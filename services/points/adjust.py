@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.points import PointsAction, PointsRecordStatus
+from models.points import PointsAction
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import InvalidInput, NotFound, Refusal
@@ -26,12 +26,11 @@ from services.points.ledger import (
     Cause,
     Entry,
     InsufficientPoints,
-    Lot,
     about_lot,
-    add_lot,
     draw,
     expire_due,
     first_lots,
+    open_lot,
     record,
     spendable,
 )
@@ -100,19 +99,7 @@ def adjust(
         entry = record(account, PointsAction.ADJUST, points, cause, now)
         draw(account, entry, shares)
         return entry
-    lot = Lot(
-        id=lot_id,
-        user_id=account.user_id,
-        points=points,
-        original_points=points,
-        source=ADJUSTMENT_SOURCE,
-        source_reference=None,
-        status=PointsRecordStatus.ACTIVE,
-        expires_at=expires_at,
-        created_at=now,
-    )
-    account.new_lots.append(lot)
-    add_lot(account, lot)
+    lot = open_lot(account, lot_id, points, cause, expires_at, now)
     return record(account, PointsAction.ADJUST, points, about_lot(cause, lot), now)
 
 

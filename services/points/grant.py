@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.points import PointsGrant, PointsRecordStatus
+from models.points import PointsGrant
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import InvalidInput, NotFound, Refusal
@@ -19,7 +19,7 @@ from services.idempotency import Keys, find_keys, fingerprint, require_key, stor
 from services.identifiers import new_id
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.ledger import Account, Cause, Lot, grant, open_lot
 from services.points.room import require_room
 
 OPERATION = "grant"
@@ -212,17 +212,5 @@ def grant_to(account: Account, request: GrantRequest, now: datetime, zone: ZoneI
     cause = Cause(request.source, request.reference, f"service:{request.actor_id}")
     if starts_at == now:
         return grant(account, request.lot_id, request.points, cause, expires_at, now)
-    lot = Lot(
-        id=request.lot_id,
-        user_id=account.user_id,
-        points=request.points,
-        original_points=request.points,
-        source=request.source,
-        source_reference=request.reference,
-        status=PointsRecordStatus.PENDING,
-        expires_at=expires_at,
-        created_at=now,
-        available_at=starts_at,
-    )
-    account.new_lots.append(lot)
-    return lot
+    lot_id, points = request.lot_id, request.points
+    return open_lot(account, lot_id, points, cause, expires_at, now, held_until=starts_at)
