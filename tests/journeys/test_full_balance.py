@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.base import MAX_POINTS
+from schema.ids import encode_id
 from services.mall import Mall
 from tests.client import Client
 from tests.clock import MovableClock
@@ -124,6 +125,26 @@ async def test_what_was_spent_still_counts_as_given(mall: Mall, client: Client, 
     refused = await grant(client, rich, 4, "key")
     assert (refused["__typename"], refused["field"]) == ("InvalidInput", ["points"])
     assert await fingerprint_of_database(mall) == before
+    assert (await grant(client, rich, 3, "key"))["balance"]["lifetimeEarned"] == MAX_POINTS
+
+
+async def test_a_correction_that_does_not_fit_is_refused(
+    mall: Mall, client: Client, rich: int
+) -> None:
+    """Taking points away makes no room among those that were earned."""
+    await add_user(mall, "boss", last_login_at=mall.clock())
+    asked = {"userId": encode_id("User", rich), "reason": "a mistake"}
+
+    async def adjust(points: int, key: str) -> dict[str, Any]:
+        more = {"points": points, "idempotencyKey": key}
+        return await ask(client, "adjustPoints", "boss", "operator", **asked, **more)
+
+    before = await fingerprint_of_database(mall)
+    refused = await adjust(4, "key")
+    assert (refused["__typename"], refused["field"]) == ("InvalidInput", ["points"])
+    assert await fingerprint_of_database(mall) == before
+    assert (await adjust(-100, "less"))["balance"]["available"] == MAX_POINTS - 103
+    assert (await grant(client, rich, 4, "key"))["__typename"] == "InvalidInput"
     assert (await grant(client, rich, 3, "key"))["balance"]["lifetimeEarned"] == MAX_POINTS
 
 
