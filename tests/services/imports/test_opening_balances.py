@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from models.base import MAX_POINTS
 from services.mall import Mall
 from settings import Settings
 from tests.factories import add_user, execute, give_points
@@ -152,3 +153,18 @@ async def _until_it_moves(mall: Mall, process: asyncio.subprocess.Process) -> No
     async with asyncio.timeout(60):
         while await position() == before and process.returncode is None:  # noqa: ASYNC110 - it moves elsewhere
             await asyncio.sleep(0.02)
+
+
+async def test_a_balance_that_does_not_fit_is_rejected_alone(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """The member keeps what is there, and the others of the file move in."""
+    rich = await add_user(mall, "rich")
+    await give_points(mall, rich, MAX_POINTS - 3)
+    path = tmp_path / "balances.csv"
+    path.write_text("user,points\nrich,4\nbob,5\n")
+    done = await _import(settings, path)
+    assert done.stdout.startswith("1 imported, 0 known before, 1 rejected")
+    balances = await execute(mall, "SELECT external_id, points FROM users ORDER BY 1")
+    assert balances == [("bob", 5), ("rich", MAX_POINTS - 3)]
+    assert "no balance can hold as many" in (tmp_path / "balances.csv.rejected.csv").read_text()
