@@ -47,6 +47,11 @@ class User(Base):
             "lifetime_earned >= 0 AND lifetime_redeemed >= 0 AND lifetime_expired >= 0",
             name="lifetime_not_negative",
         ),
+        # With the two above: no sum of the ledger ever leaves the range (services.points.room).
+        CheckConstraint(
+            f"greatest(lifetime_earned, lifetime_earned + lifetime_adjusted) <= {MAX_POINTS}",
+            name="lifetime_in_range",
+        ),
         CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
         CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
         one_of("gender", Gender),

@@ -182,7 +182,7 @@ def _let_points_expire(world: _World, account: Account) -> None:
     for days in _EXPIRING_IN_DAYS:
         expires_at = world.now + timedelta(days=days, hours=-1)
         points = world.random.randrange(120, 900, 20)
-        cause = Cause("campaign", f"welcome-{days}", "system")
+        cause = Cause("campaign", None, "system")  # by no reference: nobody takes it back
         grant(account, world.fresh_id(granted_at), points, cause, expires_at, world.now)
 
 

@@ -105,7 +105,7 @@ async def _adjust(
     owner = (adjustment.operator_id, adjustment.key)
     settled = Settled(adjustment.fingerprint(), {"stock": adjusted.stock})
     store_settled(writes, OPERATION, {owner: settled}, now)
-    await note_restock(session, writes, item.id, (item.stock, adjusted.stock), now)
+    await note_restock(session, writes, [(item, adjusted)], now)
     await writes.flush(session)
     return adjusted
 

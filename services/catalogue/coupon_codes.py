@@ -132,7 +132,7 @@ async def import_codes(
     imported = (await session.execute(_IMPORT, parameters)).scalar_one()
     after = replace(before, stock=before.stock + imported)
     done = CodesImported(imported, len(request.codes) - imported, after)
-    await _note(session, request, before.stock, done, now)
+    await _note(session, request, before, done, now)
     return done
 
 
@@ -168,21 +168,21 @@ def _require_future(request: CodeImport, now: datetime) -> None:
 
 
 async def _note(
-    session: AsyncSession, request: CodeImport, stock: int, done: CodesImported, now: datetime
+    session: AsyncSession, request: CodeImport, before: Item, done: CodesImported, now: datetime
 ) -> None:
     """The codes themselves stay out of the books: whoever reads one can spend it."""
     details = {
         "imported": done.imported,
         "duplicates": done.duplicates,
         "expires_at": request.expires_at,
-        "before": {"stock": stock},
+        "before": {"stock": before.stock},
         "after": {"stock": done.item.stock},
     }
     writes, item_id = Writes(), done.item.id
     note_action(
         writes, request.operator_id, "import_codes", ("ExchangeItem", item_id), details, now
     )
-    await note_restock(session, writes, item_id, (stock, done.item.stock), now)
+    await note_restock(session, writes, [(before, done.item)], now)
     await writes.flush(session)
 
 

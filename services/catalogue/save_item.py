@@ -50,7 +50,8 @@ async def save_item(
         raise OutOfRange(("stock",), 0, MOST_STOCK - gone)
     item = await _write(session, planned, gone, now)
     writes = Writes()
-    await note_restock(session, writes, item.id, (before.stock if before else 0, item.stock), now)
+    if before is not None:  # nobody wishes yet for an item that is new
+        await note_restock(session, writes, [(before, item)], now)
     details = changes(before and asdict(before), asdict(item))
     note_action(writes, operator_id, "save_item", ("ExchangeItem", item.id), details, now)
     await writes.flush(session)

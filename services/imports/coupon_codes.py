@@ -91,6 +91,7 @@ async def import_rows(
     )
     imported = (await session.execute(_IMPORT, {"item_id": item_id, "now": now})).scalar_one()
     writes = Writes()
-    await note_restock(session, writes, item_id, (item.stock, item.stock + imported), now)
+    restocked = replace(item, stock=item.stock + imported)
+    await note_restock(session, writes, [(item, restocked)], now)
     await writes.flush(session)
     return Settled(imported, len(rows) - imported)

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
 from models.users import User
 from services.bulk import Writes, insert_rows
 from services.calendar import Clock
@@ -27,6 +26,7 @@ from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, name_grants
 from services.points.ledger import Account, Cause, Lot, grant
+from services.points.room import BalanceFull
 from services.users.erased_subjects import erased_among
 from services.users.profile import DEFAULT_LOCALE, anonymous_name
 
@@ -146,10 +146,10 @@ async def _grant(
     too_many: list[Rejected] = []
     for user_id, account in accounts.items():
         balance = by_user[user_id]
-        if account.points + balance.points > MAX_POINTS:
-            too_many.append((balance.line, "no balance can hold as many"))
-        else:
+        try:
             lots.append(_open(account, balance, now, zone))
+        except BalanceFull as full:
+            too_many.append((balance.line, full.problem))
     writes = Writes()
     save_accounts(writes, accounts.values())
     name_grants(writes, lots)

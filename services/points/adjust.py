@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
-from models.points import PointsAction, PointsRecordStatus
+from models.points import PointsAction
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import InvalidInput, Refusal
@@ -27,16 +26,16 @@ from services.points.ledger import (
     Cause,
     Entry,
     InsufficientPoints,
-    Lot,
     about_lot,
-    add_lot,
     draw,
     expire_due,
     first_lots,
+    open_lot,
     record,
     require_present,
     spendable,
 )
+from services.points.room import require_room
 
 OPERATION = "adjust"
 ADJUSTMENT_SOURCE = "adjustment"
@@ -87,13 +86,13 @@ def adjust(
 ) -> Entry:
     """Give points as a new lot, or draw them from the lots that expire first.
 
-    Raises InsufficientPoints when more are taken than there are, InvalidInput when no balance
-    could hold what is given.
+    Raises InsufficientPoints when more are taken than there are, BalanceFull when no balance
+    could hold what is given; then nothing has changed.
     """
     if -points > spendable(account, now):
         raise InsufficientPoints(-points, spendable(account, now))
-    if account.points + points > MAX_POINTS:
-        raise InvalidInput(("points",), "no balance can hold as many")
+    if points > 0:
+        require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
     account.lifetime_adjusted += points
     if points < 0:
@@ -101,19 +100,7 @@ def adjust(
         entry = record(account, PointsAction.ADJUST, points, cause, now)
         draw(account, entry, shares)
         return entry
-    lot = Lot(
-        id=lot_id,
-        user_id=account.user_id,
-        points=points,
-        original_points=points,
-        source=ADJUSTMENT_SOURCE,
-        source_reference=None,
-        status=PointsRecordStatus.ACTIVE,
-        expires_at=expires_at,
-        created_at=now,
-    )
-    account.new_lots.append(lot)
-    add_lot(account, lot)
+    lot = open_lot(account, lot_id, points, cause, expires_at, now)
     return record(account, PointsAction.ADJUST, points, about_lot(cause, lot), now)
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
 from services.errors import MemberSuspended, NotFound, Refusal
+from services.points.room import require_room
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -165,8 +166,26 @@ def grant(
     expires_at: datetime | None,
     now: datetime,
 ) -> Lot:
-    """Give `points` (> 0) as a new lot that can be spent at once. Due lots are settled first."""
+    """Give `points` (> 0), to spend at once, once due lots are settled. Raises BalanceFull."""
+    require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
+    lot = open_lot(account, lot_id, points, cause, expires_at, now)
+    account.lifetime_earned += points
+    record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
+    pay_owed(account, lot, points, now)
+    return lot
+
+
+def open_lot(
+    account: Account,
+    lot_id: UUID,
+    points: int,
+    cause: Cause,
+    expires_at: datetime | None,
+    now: datetime,
+    held_until: datetime | None = None,
+) -> Lot:
+    """A new lot of the account, pending if it is held back; the caller accounts for its points."""
     lot = Lot(
         id=lot_id,
         user_id=account.user_id,
@@ -174,15 +193,14 @@ def grant(
         original_points=points,
         source=cause.source or "",
         source_reference=cause.reference,
-        status=PointsRecordStatus.ACTIVE,
+        status=PointsRecordStatus.PENDING if held_until else PointsRecordStatus.ACTIVE,
         expires_at=expires_at,
         created_at=now,
+        available_at=held_until,
     )
     account.new_lots.append(lot)
-    add_lot(account, lot)
-    account.lifetime_earned += points
-    record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
-    pay_owed(account, lot, points, now)
+    if held_until is None:
+        add_lot(account, lot)
     return lot
 
 
@@ -261,9 +279,8 @@ def draw(account: Account, entry: Entry, shares: Sequence[tuple[Lot, int]]) -> l
             account.lots.remove(lot)
         elif not was_active:
             insort(account.lots, lot, key=drawing_order)
-        draws.append(
-            Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
-        )
+        drawn = Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
+        draws.append(drawn)
     account.draws.extend(draws)
     return draws
 

@@ -16,7 +16,7 @@ from tests.journeys.operator_steps import (
     operate_in_vain,
     refused,
 )
-from tests.journeys.steps import complete, tasks
+from tests.journeys.steps import complete, event, record, tasks
 
 READ: dict[str, Any] = {"name": "阅读", "pointsReward": 20, "frequency": "DAILY"}
 CONFIG: dict[str, Any] = {
@@ -64,6 +64,16 @@ async def test_a_new_task_can_be_completed(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("olga")
+async def test_the_largest_reward_can_be_earned(mall: Mall, client: Client) -> None:
+    """As much as tasks may bring a day; the same for the largest amount that counts."""
+    config = {"event": "purchase", "min_amount": 1_000_000_000, "claim": "auto"}
+    await operate(client, "saveTask", **READ | {"pointsReward": 1000, "config": config})
+    (alice,) = (await execute(mall, "SELECT id FROM users WHERE external_id = 'alice'"))[0]
+    bought = event(alice, "e", mall.clock(), "purchase", amount=1_000_000_000)
+    assert (await record(client, bought))["tasksCompleted"] == 1
+
+
+@pytest.mark.usefixtures("olga")
 async def test_a_change_keeps_the_config_and_what_was_completed(mall: Mall, client: Client) -> None:
     """The operator sees the task as a member: switched off, it is unavailable."""
     task_id = await add_task(mall, description="alt", config={"target": 1})
@@ -93,6 +103,8 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"description": "a\x00"}, ["description"]),
     ({"pointsReward": 0}, ["pointsReward"]),
     ({"pointsReward": -5}, ["pointsReward"]),
+    ({"pointsReward": 1001}, ["pointsReward"]),
+    ({"pointsReward": 2**53 - 1}, ["pointsReward"]),
     ({"startsAt": "2026-11-20T04:00:00Z", "endsAt": "2026-11-20T03:00:00Z"}, ["endsAt"]),
     ({"config": []}, ["config"]),
     ({"config": 1}, ["config"]),
@@ -110,6 +122,8 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"config": {"event": "e" * 65}}, ["config", "event"]),
     ({"config": {"min_amount": "1"}}, ["config", "min_amount"]),
     ({"config": {"min_amount": -1}}, ["config", "min_amount"]),
+    ({"config": {"min_amount": 1_000_000_000.5}}, ["config", "min_amount"]),
+    ({"config": {"min_amount": 1e18}}, ["config", "min_amount"]),
     ({"config": {"verification": "yes"}}, ["config", "verification"]),
     ({"config": {"expiry": "soon"}}, ["config", "expiry"]),
     ({"config": {"expiry": {"type": "days"}}}, ["config", "expiry"]),

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+from models.base import MAX_POINTS
 from services.mall import Mall
 from settings import Settings
 from tests.commands import run_command
@@ -136,3 +137,18 @@ async def test_nobody_runs_nothing(mall: Mall, settings: Settings, tmp_path: Pat
         assert f"Nothing more was imported: {problem}" in refused.stderr.replace(f"{path} ", "")
     assert path.read_text() == "user,points\nalice,100\n"
     assert await fingerprint_of_database(mall) == before
+
+
+async def test_a_balance_that_does_not_fit_is_rejected_alone(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """The member keeps what is there, and the others of the file move in."""
+    rich = await add_user(mall, "rich")
+    await give_points(mall, rich, MAX_POINTS - 3)
+    path = tmp_path / "balances.csv"
+    path.write_text("user,points\nrich,4\nbob,5\n")
+    done = await _import(settings, path)
+    assert done.stdout.startswith("1 imported, 0 known before, 1 rejected")
+    balances = await execute(mall, "SELECT external_id, points FROM users ORDER BY 1")
+    assert balances == [("bob", 5), ("rich", MAX_POINTS - 3)]
+    assert "no balance can hold as many" in (tmp_path / "balances.csv.rejected.csv").read_text()
