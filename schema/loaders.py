@@ -25,8 +25,8 @@ from services.exchange.history import (
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
 from services.paging import Page
+from services.points.account import Draw, Lot
 from services.points.balance import Balance, balances
-from services.points.ledger import Draw, Lot
 from services.points.lots import LotsAsked, count_lots, lots_pages
 from services.tasks.check_in import LastCheckIn, last_check_ins
 from services.users.profile import User, users_by_id

@@ -15,8 +15,8 @@ from services.errors import Unauthenticated
 from services.paging import Page, require_page_size
 from services.points import balance as balance_service
 from services.points import expiry_summary as summary_service
+from services.points.account import Entry, Lot
 from services.points.extend import offer_of
-from services.points.ledger import Entry, Lot
 from services.points.lots import lots_position
 
 strawberry.enum(PointsRecordStatus)

@@ -16,8 +16,9 @@ from services.errors import Refusal, VerificationRequired
 from services.exchange.decide import ExchangeRequest, Placed, Settlement
 from services.exchange.decide import decide as decide_exchange
 from services.exchange.rewards import FreshCode, Shipping
+from services.points.account import Account, Cause
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, expire_due, grant
+from services.points.ledger import expire_due, grant
 from services.tasks.check_in import CheckedIn, CheckInRequest, LastCheckIn
 from services.tasks.check_in import decide as decide_check_in
 from services.tasks.complete import pay_task

@@ -28,8 +28,8 @@ from services.exchange.decide import Exchange
 from services.exchange.history import draws_by_payment
 from services.exchange.states import Membership, Standing, Step, Stepped, take_step
 from services.operators import note_action
+from services.points.account import Account
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.ledger import Account
 
 _OWNERS = text("SELECT id, user_id FROM exchanges WHERE id = ANY(CAST(:ids AS uuid[]))")
 _READ = text(

@@ -11,7 +11,7 @@ from uuid import UUID
 from models.exchange import CouponStatus, ExchangeStatus
 from services.errors import BadInput, InvalidState, NotFound
 from services.exchange.decide import Exchange
-from services.points.ledger import Account, Cause, Lot
+from services.points.account import Account, Cause, Lot
 from services.points.returns import Refund, refund
 
 _LONGEST_REASON, _LONGEST_NAME = 500, 100

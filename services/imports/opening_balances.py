@@ -22,10 +22,11 @@ from services.identifiers import new_id
 from services.imports.files import Layout, Line, read_end
 from services.imports.rejected import Rejected
 from services.imports.run import FileFormat, Settled
+from services.points.account import Account, Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, name_grants
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.ledger import grant
 from services.points.room import BalanceFull
 from services.users.erased_subjects import erased_among
 from services.users.profile import DEFAULT_LOCALE, anonymous_name

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
 from services.bulk import Writes
-from services.points.ledger import Account, Entry, Lot, drawing_order
+from services.points.account import Account, Entry, Lot, drawing_order
 
 _USER = (
     "id",

@@ -10,17 +10,9 @@ from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
+from services.points.account import Account, Cause, Lot
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.ledger import (
-    Account,
-    Cause,
-    Lot,
-    about_lot,
-    add_lot,
-    expire_due,
-    pay_owed,
-    record,
-)
+from services.points.ledger import about_lot, add_lot, expire_due, pay_owed, record
 from services.points.room import BalanceFull, require_room
 
 LOTS_A_BATCH = 1_000

@@ -18,13 +18,11 @@ from services.group_commit import settle_each
 from services.idempotency import find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
 from services.operators import note_action
+from services.points.account import Account, Cause, Entry, require_present
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, require_text
 from services.points.ledger import (
-    Account,
-    Cause,
-    Entry,
     InsufficientPoints,
     about_lot,
     draw,
@@ -32,7 +30,6 @@ from services.points.ledger import (
     first_lots,
     open_lot,
     record,
-    require_present,
     spendable,
 )
 from services.points.room import require_room

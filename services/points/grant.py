@@ -17,9 +17,10 @@ from services.errors import InvalidInput, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
+from services.points.account import Account, Cause, Lot, require_present
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, grant, open_lot, require_present
+from services.points.ledger import grant, open_lot
 from services.points.room import require_room
 
 OPERATION = "grant"

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import PointsRecord, PointsRecordStatus
 from services.bulk import among
 from services.paging import Page, decode_cursor, encode_cursor, page_of
-from services.points.ledger import Lot
+from services.points.account import Lot
 
 LotsPosition = tuple[datetime, datetime, UUID]
 """(expiry, creation, id) of the lot that a page begins after."""

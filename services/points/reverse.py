@@ -16,6 +16,7 @@ from services.calendar import Clock
 from services.errors import InvalidInput, NotFound, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
+from services.points.account import Account, Cause
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.grant import (
     LONGEST_REFERENCE,
@@ -23,7 +24,6 @@ from services.points.grant import (
     ReferenceOf,
     require_text,
 )
-from services.points.ledger import Account, Cause
 from services.points.returns import Grant, reverse
 
 OPERATION = "reverse"

@@ -14,9 +14,9 @@ from models.tasks import CheckIn as CheckInTable
 from services.bulk import Writes
 from services.calendar import Clock, day_start, local_day
 from services.errors import NotFound, Refusal, VerificationRequired
+from services.points.account import Account, Cause, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, require_not_suspended
 from services.tasks.reward import grant_reward
 from services.tasks.rules import TaskNotCompletable, TaskRefusal
 

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import NotFound, Refusal, VerificationRequired
+from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, require_not_suspended
 from services.tasks.progress import (
     ProgressKey,
     read_earned,

@@ -21,10 +21,11 @@ from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
 from services.input_rules import is_storable_json
+from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import name_grants
-from services.points.ledger import Account, Cause, Lot, grant, require_not_suspended
+from services.points.ledger import grant
 from services.points.room import BalanceFull
 from services.tasks.complete import pay_task
 from services.tasks.progress import (

@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.account import Account, Cause, Lot
+from services.points.ledger import grant
 from services.points.room import BalanceFull
 from services.tasks.rules import TaskNotCompletable, TaskRefusal
 

@@ -16,8 +16,9 @@ from schema.ids import decode_id, encode_id
 from services.bulk import Writes
 from services.identifiers import new_id
 from services.mall import Mall
+from services.points.account import Cause
 from services.points.accounts import lock_accounts, save_accounts
-from services.points.ledger import Cause, grant
+from services.points.ledger import grant
 from services.transaction import transaction
 from tests.concurrency.operations import (
     ADJUST,

@@ -13,19 +13,11 @@ from hypothesis import example, given
 from models.base import MAX_POINTS
 from models.points import PointsRecordStatus
 from services.errors import InvalidState
+from services.points.account import Account, Cause, Lot
 from services.points.activate import activate
 from services.points.adjust import adjust
 from services.points.extend import extend
-from services.points.ledger import (
-    Account,
-    Cause,
-    InsufficientPoints,
-    Lot,
-    expire_due,
-    grant,
-    redeem,
-    spendable,
-)
+from services.points.ledger import InsufficientPoints, expire_due, grant, redeem, spendable
 from services.points.returns import Grant, refund, reverse
 from services.points.room import BalanceFull, require_room
 from tests.services.points.accounts import NOW
