@@ -135,7 +135,7 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     processes: int = Field(default=1, ge=1)
-    max_body_bytes: int = Field(default=1024 * 1024, gt=0)
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,12 @@ from models.migrations import is_current
 from services.mall import Mall, open_mall
 from services.transaction import reading
 from settings import Settings, SettingsError
+
+AsOperator = Annotated[
+    str | None,
+    typer.Option("--as", help="The external id of who runs this, to be noted with what was done."),
+]
+"""An option of every command that is noted among the operators' actions."""
 
 
 @contextmanager

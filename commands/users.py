@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from commands.opening import run_in_mall
+from commands.opening import AsOperator, run_in_mall
 from services.mall import Mall
 from services.transaction import transaction
 from services.users.erase import Erased, ExchangesOpen, erase_user
+from services.users.operator import NobodyCalled, operator_id_of
 from settings import load_settings
 
 users = typer.Typer(no_args_is_help=True, help="Members and their data.")
@@ -18,6 +19,7 @@ def users_erase(
     subject: Annotated[str, typer.Argument(help="The user's external id: `sub` of their tokens.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    operator: AsOperator = None,
 ) -> None:
     """Delete a user's personal data for ever; the ledger keeps its numbers."""
     if not yes:
@@ -26,7 +28,17 @@ def users_erase(
     async def work(mall: Mall) -> int:
         try:
             async with transaction(mall.stores.write) as session:
-                erased = await erase_user(session, subject, mall.clock(), timezone=mall.zone.key)
+                operator_id = await operator_id_of(session, operator)
+                erased = await erase_user(
+                    session,
+                    subject,
+                    mall.clock(),
+                    timezone=mall.zone.key,
+                    operator_id=operator_id,
+                )
+        except NobodyCalled as refusal:
+            typer.echo(f"Nothing was erased: {refusal}.", err=True)
+            return 1
         except ExchangesOpen as refusal:
             typer.echo(
                 f"Nothing was erased: {refusal.count} exchange(s) are on their way. Complete or"

@@ -2,6 +2,7 @@
 
 from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
+from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
 from models.notifications import (
@@ -24,6 +25,8 @@ __all__ = [
     "CheckIn",
     "CouponCode",
     "Device",
+    "ErasedSubject",
+    "ErasureSalt",
     "Event",
     "Exchange",
     "ExchangeItem",

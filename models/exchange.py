@@ -10,7 +10,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     SmallInteger,
     func,
     text,
@@ -113,11 +112,19 @@ class Shipment(Base):
 
 
 class UserCoupon(Base):
-    """A coupon that a member holds. No code is ever issued twice."""
+    """A coupon that a member holds. No code is ever issued twice.
+
+    `used_reference` is what it was used for, in the words of `used_by`, who honoured it.
+    """
 
     __tablename__ = "user_coupons"
     __table_args__ = (
         one_of("status", CouponStatus),
+        CheckConstraint(
+            "(status = 'used') = (used_at IS NOT NULL)"
+            " AND (status = 'used') = (used_reference IS NOT NULL)",
+            name="used_says_for_what",
+        ),
         Index("ix_user_coupons_user_id", "user_id"),
     )
 
@@ -128,6 +135,9 @@ class UserCoupon(Base):
     status: Mapped[str]
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_reference: Mapped[str | None]
+    used_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
 class CouponCode(Base):
@@ -158,28 +168,6 @@ class CouponCode(Base):
     expires_at: Mapped[datetime | None]
     exchange_id: Mapped[UUID | None] = mapped_column(ForeignKey("exchanges.id"), unique=True)
     imported_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class CouponImport(Base):
-    """A file of codes on its way into a pool: how far it came, so that it can go on from there.
-
-    The file is known by its digest, whatever it is called. `rejects_size` is how long the file of
-    lines that were refused was at that point.
-    """
-
-    __tablename__ = "coupon_imports"
-    __table_args__ = (CheckConstraint("position >= 0", name="position_not_negative"),)
-
-    item_id: Mapped[int] = mapped_column(ForeignKey("exchange_items.id"), primary_key=True)
-    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    position: Mapped[int]
-    lines: Mapped[int]
-    imported: Mapped[int]
-    duplicates: Mapped[int]
-    rejected: Mapped[int]
-    rejects_size: Mapped[int]
-    started_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
 
 
 class UserVip(Base):

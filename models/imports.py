@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, BigId
@@ -11,12 +11,13 @@ from models.base import Base, BigId
 class FileImport(Base):
     """One file, known by its contents. `position` is in bytes: all before it is committed.
 
-    `rejected_bytes` is the size that the file of rejected lines had at that moment.
+    `lines` is the number of lines before it, `rejected_bytes` the size that the file of rejected
+    lines had at that moment. `target` says what a file is imported into: never into two.
     """
 
     __tablename__ = "file_imports"
     __table_args__ = (
-        UniqueConstraint("kind", "target", "digest"),
+        UniqueConstraint("kind", "digest"),
         CheckConstraint("position BETWEEN 0 AND size", name="position_in_file"),
     )
 
@@ -26,9 +27,10 @@ class FileImport(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     size: Mapped[int]
     position: Mapped[int] = mapped_column(server_default=text("0"))
+    lines: Mapped[int] = mapped_column(server_default=text("0"))
     imported: Mapped[int] = mapped_column(server_default=text("0"))
     duplicates: Mapped[int] = mapped_column(server_default=text("0"))
     rejected: Mapped[int] = mapped_column(server_default=text("0"))
     rejected_bytes: Mapped[int] = mapped_column(server_default=text("0"))
-    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

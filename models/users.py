@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Integer, SmallInteger, Text, func, text
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +20,13 @@ class Gender(StrEnum):
     MALE = "male"
     OTHER = "other"
     UNDISCLOSED = "undisclosed"
+
+
+def _sought(column: str) -> Index:
+    """Finds users by the beginning of a text, in any case; who was erased is not even in it."""
+    folded = text(f"lower({column} COLLATE pg_c_utf8)")
+    is_there = text("erased_at IS NULL")
+    return Index(f"ix_users_{column}_sought", folded, postgresql_where=is_there)
 
 
 class User(Base):
@@ -40,11 +47,17 @@ class User(Base):
             "lifetime_earned >= 0 AND lifetime_redeemed >= 0 AND lifetime_expired >= 0",
             name="lifetime_not_negative",
         ),
+        # With the two above: no sum of the ledger ever leaves the range (services.points.room).
+        CheckConstraint(
+            f"greatest(lifetime_earned, lifetime_earned + lifetime_adjusted) <= {MAX_POINTS}",
+            name="lifetime_in_range",
+        ),
         CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
         CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
         one_of("gender", Gender),
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
         CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
+        *(_sought(name) for name in ("username", "external_id", "email", "phone")),
     )
 
     id: Mapped[BigId]

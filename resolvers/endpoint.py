@@ -61,7 +61,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         make_context: Callable[[HTTPConnection], Awaitable[Context]],
         describe_error: DescribeError | None = None,
         on_connect: OnConnect | None = None,
-        max_body_bytes: int = 1024 * 1024,
+        max_body_bytes: int = 4 * 1024 * 1024,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
         connection_init_timeout_s: float = 10.0,

@@ -20,17 +20,22 @@ from schema.fulfilment import (
     CancelExchangeInput,
     CancelExchangeResult,
     CancelExchangeSuccess,
+    RedeemCouponInput,
+    RedeemCouponResult,
+    RedeemCouponSuccess,
     UpdateExchangeInput,
     UpdateExchangeResult,
     UpdateExchangeSuccess,
 )
 from schema.ids import int_key, uuid_key
 from schema.points import load_balance
+from schema.rewards import Coupon
 from services.errors import Unauthenticated
 from services.exchange.decide import Placed
 from services.exchange.history import exchanges_page
 from services.exchange.place import exchange_request
 from services.exchange.quick_options import MINIMUM_POINTS, quick_options
+from services.exchange.redeem import redemption
 from services.exchange.rewards import Shipping
 from services.exchange.states import exchange_step
 from services.paging import require_page_size
@@ -134,6 +139,24 @@ class ExchangeMutation:
         )
         stepped = await info.context.mall.steps.submit(step)
         return UpdateExchangeSuccess(exchange=Exchange.of(stepped.exchange))
+
+    @mutation_for(Audience.SERVICE)
+    async def redeem_coupon(self, info: Info, input: RedeemCouponInput) -> RedeemCouponResult:
+        """Mark a coupon used, once; from then on it cannot be given back."""
+        viewer = info.context.require_viewer()
+        request = redemption(
+            viewer.user_id,
+            input.code,
+            input.reference,
+            by_operator=Role.OPERATOR in viewer.roles,
+            item_id=None if input.item_id is None else int_key(input.item_id, "ExchangeItem"),
+        )
+        redeemed = await info.context.mall.redemptions.submit(request)
+        return RedeemCouponSuccess(
+            coupon=Coupon.of(redeemed.coupon),
+            exchange=Exchange.of(redeemed.exchange, redeemed.coupon),
+            replayed=redeemed.replayed,
+        )
 
 
 def _shipping(asked: ShippingInput | None) -> Shipping | None:

@@ -1,6 +1,7 @@
 """Root fields of points."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import UUID
 
 import strawberry
@@ -38,7 +39,7 @@ from services.calendar import Clock
 from services.catalogue.coupon_codes import expire_codes
 from services.mall import Mall
 from services.paging import require_page_size
-from services.points.activate import activate_batch
+from services.points.activate import Activated, activate_batch
 from services.points.adjust import adjustment_request
 from services.points.expire import Expired, expire_batch
 from services.points.expiry_rules import ExpiryRules
@@ -48,7 +49,10 @@ from services.points.grant import grant_request
 from services.points.history import find_change, history_page
 from services.points.lots import find_lot
 from services.points.reverse import reversal_request
+from services.points.run_expiry import note_run
 from services.transaction import transaction
+
+SettledT = TypeVar("SettledT")
 
 
 @strawberry.type
@@ -175,29 +179,29 @@ class PointsMutation:
         """Settle all that is due, batch by batch, each in a transaction of its own.
 
         Lots that have ended expire, points whose time has come are activated, codes that have
-        ended leave the stock.
+        ended leave the stock. What was settled in all is noted once.
         """
-        mall, total = info.context.mall, Expired()
-        while True:
-            async with transaction(mall.stores.bulk) as session:
-                expired = await expire_batch(session, mall.clock)
-            if expired is None:
-                break
-            total += expired
+        mall, operator_id = info.context.mall, info.context.require_viewer().user_id
+        total = sum(await _settle_all(mall, expire_batch), Expired())
         # After the lots: activating settles a member's due lots too, and would not count them.
-        await _settle_all(mall, activate_batch)
-        await _settle_all(mall, expire_codes)
+        activated = sum(await _settle_all(mall, activate_batch), Activated())
+        codes = sum(await _settle_all(mall, expire_codes))
+        async with transaction(mall.stores.write) as session:
+            await note_run(session, operator_id, total, activated, codes, mall.clock())
         return RunExpirySuccess(expired_records=total.records, expired_points=total.points)
 
 
 async def _settle_all(
-    mall: Mall, settle: Callable[[AsyncSession, Clock], Awaitable[object]]
-) -> None:
-    """Settle batches until one finds nothing."""
-    found: object = True
-    while found is not None:
+    mall: Mall, settle: Callable[[AsyncSession, Clock], Awaitable[SettledT | None]]
+) -> list[SettledT]:
+    """Settle batches until one finds nothing; what each settled."""
+    settled: list[SettledT] = []
+    while True:
         async with transaction(mall.stores.bulk) as session:
             found = await settle(session, mall.clock)
+        if found is None:
+            return settled
+        settled.append(found)
 
 
 async def _lot(info: Info, lot_id: UUID) -> PointsRecord:

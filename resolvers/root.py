@@ -17,6 +17,7 @@ from strawberry.utils.str_converters import to_camel_case
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
@@ -26,7 +27,7 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery):
+class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery, OperatorsQuery):
     """What can be asked."""
 
 

@@ -11,6 +11,7 @@ from schema.context import Context, Info
 from schema.exchange import Exchange
 from schema.ids import decode_id, int_key, parse_int, parse_uuid
 from schema.node import Node
+from schema.operators import OperatorAction
 from schema.points import PointsChange, PointsRecord
 from schema.rewards import Coupon
 from schema.tasks import Task
@@ -25,6 +26,7 @@ from schema.users import (
 )
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
+from services.operators import find_action
 from services.points.history import find_change
 from services.points.lots import find_lot
 from services.tasks.browse import member_tasks
@@ -169,6 +171,15 @@ async def _coupon(context: Context, key: str) -> Coupon | None:
     return Coupon.of(coupon) if coupon and _may_see(context, coupon.user_id) else None
 
 
+async def _action(context: Context, key: str) -> OperatorAction | None:
+    action_id = parse_uuid(key)
+    if Role.OPERATOR not in context.require_viewer().roles:
+        return None
+    async with context.read() as session:
+        action = await find_action(session, action_id)
+    return OperatorAction.of(action) if action else None
+
+
 _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "User": _user,
     "PointsRecord": _lot,
@@ -177,4 +188,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "ExchangeItem": _item,
     "Exchange": _exchange,
     "Coupon": _coupon,
+    "OperatorAction": _action,
 }

@@ -1,4 +1,4 @@
-"""Exchanges moving on: shipped, completed, cancelled."""
+"""Exchanges moving on: shipped, completed, cancelled, their coupons used."""
 
 from typing import Annotated
 
@@ -7,7 +7,8 @@ import strawberry
 from models.exchange import ExchangeStatus
 from schema.exchange import Exchange
 from schema.points import Balance
-from schema.problems import InvalidState, NotFound
+from schema.problems import InvalidInput, InvalidState, NotFound
+from schema.rewards import Coupon
 from schema.scalars import Points
 
 
@@ -56,4 +57,35 @@ class UpdateExchangeSuccess:
 
 UpdateExchangeResult = Annotated[
     UpdateExchangeSuccess | NotFound | InvalidState, strawberry.union("UpdateExchangeResult")
+]
+
+
+@strawberry.input
+class RedeemCouponInput:
+    """Which coupon, and for what."""
+
+    code: str
+    item_id: strawberry.ID | None = strawberry.field(
+        default=None, description="If given, the coupon has to be of this item."
+    )
+    reference: str = strawberry.field(
+        description="What it is used for, such as the number of an order: 1 to 200 characters."
+        " The same reference again gets the first answer; a coupon is used for one only."
+    )
+
+
+@strawberry.type
+class RedeemCouponSuccess:
+    """A coupon that is used."""
+
+    coupon: Coupon
+    exchange: Exchange
+    replayed: bool = strawberry.field(
+        description="True when this reference had used the coupon already: the first answer again."
+    )
+
+
+RedeemCouponResult = Annotated[
+    RedeemCouponSuccess | NotFound | InvalidInput | InvalidState,
+    strawberry.union("RedeemCouponResult"),
 ]

@@ -24,9 +24,12 @@ from services.exchange.history import (
 )
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
+from services.paging import Page
+from services.points.account import Draw, Lot
 from services.points.balance import Balance, balances
-from services.points.ledger import Draw
+from services.points.lots import LotsAsked, count_lots, lots_pages
 from services.tasks.check_in import LastCheckIn, last_check_ins
+from services.users.profile import User, users_by_id
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -70,6 +73,16 @@ class Loaders:
         return self._loader(lambda session, ids: balances(session, ids, self._clock()))
 
     @cached_property
+    def lots(self) -> DataLoader[LotsAsked, Page[Lot]]:
+        """A page of a user's lots with points left."""
+        return self._loader(lambda session, asked: lots_pages(session, asked, self._clock()))
+
+    @cached_property
+    def lot_count(self) -> DataLoader[int, int | None]:
+        """How many lots of a user have points left, by user id; None for none."""
+        return self._loader(lambda session, ids: count_lots(session, ids, self._clock()))
+
+    @cached_property
     def taken(self) -> DataLoader[tuple[int, int], dict[LimitPeriod, int] | None]:
         """What a user has taken of an item, by (user id, item id); None for nothing."""
         return self._loader(
@@ -95,6 +108,11 @@ class Loaders:
     def draws(self) -> DataLoader[tuple[int, int], list[Draw]]:
         """The lots that paid, by (user id, number of the change of the balance)."""
         return self._loader(draws_by_payment)
+
+    @cached_property
+    def user(self) -> DataLoader[int, User | None]:
+        """A user by id."""
+        return self._loader(users_by_id)
 
     @cached_property
     def memberships(self) -> DataLoader[int, list[VipMembership]]:

@@ -15,9 +15,9 @@ from services.errors import Unauthenticated
 from services.paging import Page, require_page_size
 from services.points import balance as balance_service
 from services.points import expiry_summary as summary_service
+from services.points.account import Entry, Lot
 from services.points.extend import offer_of
-from services.points.ledger import Entry, Lot
-from services.points.lots import count_lots, lots_page
+from services.points.lots import lots_position
 
 strawberry.enum(PointsRecordStatus)
 strawberry.enum(PointsAction)
@@ -121,14 +121,13 @@ class Balance:
         self, info: Info, first: int | None = 20, after: str | None = None
     ) -> PointsRecordConnection:
         """Raises BadInput for a bad page size or cursor."""
-        context, size = info.context, require_page_size(first)
+        loaders, size = info.context.loaders, require_page_size(first)
+        position = None if after is None else lots_position(after)
 
         async def count() -> int:
-            async with context.read() as session:
-                return await count_lots(session, self.user_id, context.now())
+            return await loaders.lot_count.load(self.user_id) or 0
 
-        async with context.read() as session:
-            page = await lots_page(session, self.user_id, context.now(), size=size, after=after)
+        page = await loaders.lots.load((self.user_id, size, position))
         return PointsRecordConnection.of(page, count)
 
     @classmethod

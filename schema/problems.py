@@ -13,6 +13,7 @@ from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
 from schema.profile_texts import what_is_wrong
 from schema.scalars import Points
+from schema.task_refusals import why_refused
 from services import errors, idempotency
 from services.catalogue import adjust_stock, items
 from services.exchange import rewards
@@ -194,26 +195,10 @@ class TaskNotCompletable(Problem):
         """The contract's view of the error."""
         return cls(
             code=ProblemCode.TASK_NOT_COMPLETABLE,
-            message=_task_refused(error, locale),
+            message=why_refused(error, locale),
             reason=error.reason,
             available_again_at=error.available_again_at,
         )
-
-
-def _task_refused(error: rules.TaskNotCompletable, locale: str) -> str:
-    match error.reason:
-        case TaskRefusal.ALREADY_COMPLETED if error.is_check_in:
-            return message(locale, "You have checked in today already.")
-        case TaskRefusal.ALREADY_COMPLETED:
-            return message(locale, "You have completed this task already.")
-        case TaskRefusal.NOT_STARTED:
-            return message(locale, "This task has not started yet.")
-        case TaskRefusal.ENDED:
-            return message(locale, "This task has ended.")
-        case TaskRefusal.INACTIVE:
-            return message(locale, "This task is not available.")
-        case TaskRefusal.REQUIREMENT_UNMET:
-            return message(locale, "The requirement of this task is not met yet.")
 
 
 @strawberry.type(

@@ -8,11 +8,12 @@ import strawberry
 from models.users import Gender
 from schema.context import Info
 from schema.ids import encode_id
-from schema.node import Node
+from schema.node import Node, PageInfo, page_info
 from schema.points import Balance, load_balance
 from schema.problems import InvalidInput, NotFound
 from schema.rewards import VipMembership
 from services.calendar import local_day
+from services.paging import Page
 from services.tasks.check_in import running_streak
 from services.users import profile
 
@@ -69,6 +70,30 @@ class User(Node):
             suspended_until=user.suspended_until,
             user_id=user.id,
         )
+
+
+@strawberry.type
+class UserEdge:
+    """A user in a list."""
+
+    cursor: str
+    node: User
+
+
+@strawberry.type
+class UserConnection:
+    """A page of users."""
+
+    edges: list[UserEdge]
+    nodes: list[User]
+    page_info: PageInfo
+
+    @classmethod
+    def of(cls, page: Page[profile.User]) -> "UserConnection":
+        """The contract's view of a page of users."""
+        nodes = [User.of(user) for user in page.rows]
+        edges = [UserEdge(cursor=c, node=n) for c, n in zip(page.cursors, nodes, strict=True)]
+        return cls(edges=edges, nodes=nodes, page_info=page_info(page))
 
 
 @strawberry.input

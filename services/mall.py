@@ -15,6 +15,7 @@ from services.errors import VerificationRequired
 from services.exchange.decide import ExchangeRequest, Placed
 from services.exchange.fulfil import step_exchanges
 from services.exchange.place import place_exchanges
+from services.exchange.redeem import Redeemed, Redemption, redeem_coupons
 from services.exchange.states import Step, Stepped
 from services.group_commit import GroupCommit
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
@@ -44,6 +45,7 @@ class Mall:
     completions: GroupCommit[CompletionRequest, Completed]
     check_ins: GroupCommit[CheckInRequest, CheckedIn]
     steps: GroupCommit[Step, Stepped]
+    redemptions: GroupCommit[Redemption, Redeemed]
     grants: GroupCommit[GrantRequest, Granted]
     reversals: GroupCommit[ReversalRequest, Reversed]
     adjustments: GroupCommit[AdjustmentRequest, Adjusted]
@@ -94,6 +96,7 @@ def _mall(
         completions=GroupCommit(stores.write, complete),
         check_ins=GroupCommit(stores.write, sign_in),
         steps=GroupCommit(stores.write, partial(step_exchanges, clock=clock, zone=zone)),
+        redemptions=GroupCommit(stores.write, partial(redeem_coupons, clock=clock)),
         grants=GroupCommit(stores.write, partial(grant_points, clock=clock, zone=zone)),
         reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock)),
         adjustments=GroupCommit(stores.write, partial(adjust_points, clock=clock, zone=zone)),

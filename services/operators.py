@@ -1,32 +1,74 @@
 """What operators did: written in the transaction that does it, never changed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.operators import OperatorAction
 from services.bulk import Writes
 from services.identifiers import new_id
+from services.paging import Page, decode_cursor, encode_cursor, page_of
 
+Action = Literal[
+    "adjust_points",
+    "adjust_stock",
+    "erase_user",
+    "import_codes",
+    "import_points",
+    "lift_suspension",
+    "redeem_coupon",
+    "run_expiry",
+    "save_item",
+    "save_task",
+    "suspend_user",
+    "update_exchange",
+]
+"""Everything that is noted, verb first; a name, once used, stays in the log for ever."""
+ACTIONS: frozenset[str] = frozenset(get_args(Action))
+
+Target = tuple[str, object]
+"""(kind, key), as in a global id."""
+
+_ORDER = "operator_actions"
 _COLUMNS = ("id", "operator_id", "action", "kind", "key", "details", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class NotedAction:
+    """One thing an operator did; `operator_id` is None for a command, `kind` for the whole mall."""
+
+    id: UUID
+    operator_id: int | None
+    action: str
+    kind: str | None
+    key: str | None
+    details: dict[str, Any]
+    created_at: datetime
 
 
 def note_action(
     writes: Writes,
     operator_id: int | None,
-    action: str,
-    target: tuple[str, object],
+    action: Action,
+    target: Target | None,
     details: Mapping[str, Any],
     now: datetime,
 ) -> None:
     """Add one operator's action to what is written.
 
-    `operator_id` is None for a command, whose caller is no user of the mall. `target` is
-    (kind, key), as in a global id; `details` are JSON: what changed from what to what, and the
-    reason where one was given.
+    `operator_id` is None for a command, whose caller is no user of the mall, and `target` for what
+    is done to the mall as a whole. `details` are JSON: what changed from what to what, and the
+    reason where one was given. Raises LookupError for a name that is not one of `ACTIONS`.
     """
-    kind, key = target
-    row = (new_id(), operator_id, action, kind, str(key), details, now)
+    if action not in ACTIONS:
+        raise LookupError(f"{action!r} is no action: name it in services.operators")
+    kind, key = (None, None) if target is None else (target[0], str(target[1]))
+    row = (new_id(), operator_id, action, kind, key, details, now)
     writes.insert(OperatorAction, _COLUMNS, [row])
 
 
@@ -39,3 +81,42 @@ def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[
         "before": {name: before[name] for name in changed},
         "after": {name: after[name] for name in changed},
     }
+
+
+async def actions_page(
+    session: AsyncSession,
+    *,
+    size: int,
+    after: str | None,
+    operator_id: int | None = None,
+    target: Target | None = None,
+) -> Page[NotedAction]:
+    """What was done, newest first: by anybody or that operator, to anything or that target.
+
+    Raises BadInput for a bad cursor.
+    """
+    table = OperatorAction
+    statement = select(*(getattr(table, name) for name in _COLUMNS))
+    if operator_id is not None:
+        statement = statement.where(table.operator_id == operator_id)
+    if target is not None:
+        statement = statement.where(table.kind == target[0], table.key == str(target[1]))
+    if after is not None:
+        (before,) = decode_cursor(after, _ORDER, UUID)
+        statement = statement.where(table.id < before)
+    # The ids are made by the time (UUIDv7): the order of the ids is that of the actions.
+    found = await session.execute(statement.order_by(table.id.desc()).limit(size + 1))
+    rows = [NotedAction(*row) for row in found]
+    return page_of(rows, size, _cursor_of, has_previous=after is not None)
+
+
+def _cursor_of(action: NotedAction) -> str:
+    return encode_cursor(_ORDER, action.id)
+
+
+async def find_action(session: AsyncSession, action_id: UUID) -> NotedAction | None:
+    """One action by its id."""
+    columns = (getattr(OperatorAction, name) for name in _COLUMNS)
+    found = await session.execute(select(*columns).where(OperatorAction.id == action_id))
+    row = found.one_or_none()
+    return None if row is None else NotedAction(*row)

@@ -12,9 +12,10 @@ from services.bulk import Writes
 from services.catalogue.search import search_document
 from services.identifiers import new_id
 from services.mall import Mall
+from services.points.account import Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Cause, Lot, grant
+from services.points.ledger import grant
 from services.transaction import transaction
 
 _UNSET: Any = object()

@@ -16,8 +16,9 @@ from services.errors import Refusal, VerificationRequired
 from services.exchange.decide import ExchangeRequest, Placed, Settlement
 from services.exchange.decide import decide as decide_exchange
 from services.exchange.rewards import FreshCode, Shipping
+from services.points.account import Account, Cause
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, expire_due, grant
+from services.points.ledger import expire_due, grant
 from services.tasks.check_in import CheckedIn, CheckInRequest, LastCheckIn
 from services.tasks.check_in import decide as decide_check_in
 from services.tasks.complete import pay_task
@@ -182,7 +183,7 @@ def _let_points_expire(world: _World, account: Account) -> None:
     for days in _EXPIRING_IN_DAYS:
         expires_at = world.now + timedelta(days=days, hours=-1)
         points = world.random.randrange(120, 900, 20)
-        cause = Cause("campaign", f"welcome-{days}", "system")
+        cause = Cause("campaign", None, "system")  # by no reference: nobody takes it back
         grant(account, world.fresh_id(granted_at), points, cause, expires_at, world.now)
 
 

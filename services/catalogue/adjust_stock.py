@@ -101,11 +101,11 @@ async def _adjust(
     writes = Writes()
     details = {"before": {"stock": item.stock}, "after": {"stock": adjusted.stock}}
     target = ("ExchangeItem", item.id)
-    note_action(writes, adjustment.operator_id, OPERATION, target, details, now)
+    note_action(writes, adjustment.operator_id, "adjust_stock", target, details, now)
     owner = (adjustment.operator_id, adjustment.key)
     settled = Settled(adjustment.fingerprint(), {"stock": adjusted.stock})
     store_settled(writes, OPERATION, {owner: settled}, now)
-    await note_restock(session, writes, item.id, (item.stock, adjusted.stock), now)
+    await note_restock(session, writes, [(item, adjusted)], now)
     await writes.flush(session)
     return adjusted
 

@@ -17,7 +17,6 @@ from services.errors import InvalidInput, NotFound
 from services.input_rules import TextInvalid
 from services.operators import note_action
 
-ACTION = "importCoupons"
 MOST_CODES_A_CALL = 10_000
 LONGEST_CODE = 200
 CODES_A_BATCH = 10_000
@@ -120,15 +119,10 @@ async def import_codes(
     and InvalidInput.
     """
     _require_codes(request.codes)
-    item = (await lock_items(session, [request.item_id])).get(request.item_id)
-    if item is None:
-        raise NotFound("ExchangeItem", str(request.item_id))
+    item = await lock_pool(session, request.item_id)
     now = clock()
-    require_pool(item)
     _require_future(request, now)
-    # Else codes that nobody can have any more would hide that the item is back in stock.
-    expired = await _expire(session, [item.id], CODES_A_BATCH, now)
-    before = replace(item, stock=item.stock - expired.get(item.id, 0))
+    before = replace(item, stock=item.stock - await expire_codes_of(session, item.id, now))
     parameters = {
         "item_id": item.id,
         "codes": list(request.codes),
@@ -138,7 +132,7 @@ async def import_codes(
     imported = (await session.execute(_IMPORT, parameters)).scalar_one()
     after = replace(before, stock=before.stock + imported)
     done = CodesImported(imported, len(request.codes) - imported, after)
-    await _note(session, request, before.stock, done, now)
+    await _note(session, request, before, done, now)
     return done
 
 
@@ -156,12 +150,16 @@ def is_code(text: str) -> bool:
     return is_trimmed and 1 <= len(text) <= LONGEST_CODE and not _UNPRINTABLE.search(text)
 
 
-def require_pool(item: Item) -> None:
-    """Raise InvalidInput unless codes of the item are imported."""
+async def lock_pool(session: AsyncSession, item_id: int) -> Item:
+    """Lock an item whose codes are imported; raises NotFound and InvalidInput."""
+    item = (await lock_items(session, [item_id])).get(item_id)
+    if item is None:
+        raise NotFound("ExchangeItem", str(item_id))
     if item.type is not ExchangeItemType.COUPON:
         raise InvalidInput(("itemId",), "only a COUPON has codes")
     if not item.draws_codes:
         raise InvalidInput(("itemId",), "this item generates its codes")
+    return item
 
 
 def _require_future(request: CodeImport, now: datetime) -> None:
@@ -170,19 +168,21 @@ def _require_future(request: CodeImport, now: datetime) -> None:
 
 
 async def _note(
-    session: AsyncSession, request: CodeImport, stock: int, done: CodesImported, now: datetime
+    session: AsyncSession, request: CodeImport, before: Item, done: CodesImported, now: datetime
 ) -> None:
     """The codes themselves stay out of the books: whoever reads one can spend it."""
     details = {
         "imported": done.imported,
         "duplicates": done.duplicates,
         "expires_at": request.expires_at,
-        "before": {"stock": stock},
+        "before": {"stock": before.stock},
         "after": {"stock": done.item.stock},
     }
     writes, item_id = Writes(), done.item.id
-    note_action(writes, request.operator_id, ACTION, ("ExchangeItem", item_id), details, now)
-    await note_restock(session, writes, item_id, (stock, done.item.stock), now)
+    note_action(
+        writes, request.operator_id, "import_codes", ("ExchangeItem", item_id), details, now
+    )
+    await note_restock(session, writes, [(before, done.item)], now)
     await writes.flush(session)
 
 
@@ -200,6 +200,20 @@ async def expire_codes(
         return None
     await lock_items(session, item_ids)
     return sum((await _expire(session, item_ids, codes, clock())).values())
+
+
+async def expire_codes_of(session: AsyncSession, item_id: int, now: datetime) -> int:
+    """Take all that have expired out of one pool, under its item's lock; returns how many.
+
+    Before codes are added: else those that nobody can have any more would hide that the item is
+    back in stock.
+    """
+    expired = 0
+    while batch := (await _expire(session, [item_id], CODES_A_BATCH, now)).get(item_id, 0):
+        expired += batch
+        if batch < CODES_A_BATCH:
+            break
+    return expired
 
 
 async def _expire(

@@ -1,13 +1,12 @@
 """What an operator may say of an item: the rules of `saveItem`, apart from any database."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from models.base import MAX_POINTS
 from models.catalogue import ExchangeItemType
-from services.catalogue.items import PerUserLimit
+from services.catalogue.items import Listing
 from services.errors import InvalidInput
 from services.input_rules import (
     require_between,
@@ -25,26 +24,15 @@ MOST_STOCK = 2**31 - 1
 HIGHEST_VIP_LEVEL, MOST_DAYS = 100, 36_500
 
 
-@dataclass(frozen=True, slots=True)
-class ItemTerms:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTerms(Listing):
     """All that an operator decides of an item.
 
     `stock` and `config` None leave what is there, for a new item none and `{}`: the catalogue does
     not show an item's `config`, so who changes a name could not send it back.
     """
 
-    name: str
-    description: str | None
-    points: int
     stock: int | None
-    image_url: str | None
-    category: str | None
-    tags: tuple[str, ...]
-    type: ExchangeItemType
-    is_active: bool
-    available_from: datetime | None
-    available_until: datetime | None
-    per_user_limit: PerUserLimit | None
     config: Any
 
 

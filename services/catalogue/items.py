@@ -21,15 +21,13 @@ class PerUserLimit:
     period: LimitPeriod
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What is known of an item; `config` holds the terms of its reward (`domain.md`, Exchange)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What an operator says of an item, and the catalogue shows."""
 
-    id: int
     name: str
     description: str | None
     points: int
-    stock: int
     image_url: str | None
     category: str | None
     tags: tuple[str, ...]
@@ -38,6 +36,14 @@ class Item:
     available_from: datetime | None
     available_until: datetime | None
     per_user_limit: PerUserLimit | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item(Listing):
+    """What is known of an item; `config` holds the terms of its reward (`domain.md`, Exchange)."""
+
+    id: int
+    stock: int
     config: Mapping[str, Any]
 
     def is_on_sale(self, now: datetime) -> bool:
@@ -45,6 +51,10 @@ class Item:
         if not self.is_active or (self.available_from is not None and now < self.available_from):
             return False
         return self.available_until is None or now < self.available_until
+
+    def can_be_had(self, now: datetime) -> bool:
+        """On sale, and some are left."""
+        return self.stock > 0 and self.is_on_sale(now)
 
     @property
     def draws_codes(self) -> bool:
@@ -127,5 +137,6 @@ async def items_by_id(session: AsyncSession, item_ids: Iterable[int]) -> dict[in
 
 async def lock_items(session: AsyncSession, item_ids: Iterable[int]) -> dict[int, Item]:
     """Lock items in id order, after the users, and read them as they now are."""
-    rows = await session.execute(_LOCK, {"item_ids": sorted(set(item_ids))})
+    wanted = sorted(set(item_ids))
+    rows = await session.execute(_LOCK, {"item_ids": wanted}) if wanted else ()
     return {row.id: item_from_row(row) for row in rows}

@@ -18,8 +18,6 @@ from services.errors import InvalidInput, NotFound
 from services.input_rules import OutOfRange
 from services.operators import changes, note_action
 
-ACTION = "saveItem"
-
 _GONE = text("SELECT total_stock - stock FROM exchange_items WHERE id = :item_id")
 # No index leads from an item to its exchanges, for it would cost every one of them: asked only
 # when an item of which nothing is gone changes its kind.
@@ -52,9 +50,10 @@ async def save_item(
         raise OutOfRange(("stock",), 0, MOST_STOCK - gone)
     item = await _write(session, planned, gone, now)
     writes = Writes()
-    await note_restock(session, writes, item.id, (before.stock if before else 0, item.stock), now)
+    if before is not None:  # nobody wishes yet for an item that is new
+        await note_restock(session, writes, [(before, item)], now)
     details = changes(before and asdict(before), asdict(item))
-    note_action(writes, operator_id, ACTION, ("ExchangeItem", item.id), details, now)
+    note_action(writes, operator_id, "save_item", ("ExchangeItem", item.id), details, now)
     await writes.flush(session)
     return item
 

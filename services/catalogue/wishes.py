@@ -7,11 +7,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.catalogue.items import Item, items_by_id
-from services.errors import NotFound
+from services.errors import NotFound, Unauthenticated
 
 WishOf = tuple[int, int]
 """(user id, item id)."""
 
+# The lock that a new row's foreign key takes, before it: an erasure comes wholly before or after.
+_HOLD_USER = text("SELECT id FROM users WHERE id = :user_id AND erased_at IS NULL FOR KEY SHARE")
 _WISH = text(
     """
     INSERT INTO wishes (user_id, item_id, created_at) VALUES (:user_id, :item_id, :now)
@@ -33,8 +35,12 @@ async def set_wished(
 ) -> Item:
     """Put an item on the user's wish list, or take it off; saying so again changes nothing.
 
-    Any item may be wished for: one that is sold out most of all. Raises NotFound.
+    Any item may be wished for: one that is sold out most of all. Raises NotFound,
+    and Unauthenticated for a user who was erased: their token may outlive them.
     """
+    held = await session.execute(_HOLD_USER, {"user_id": user_id})
+    if held.one_or_none() is None:
+        raise Unauthenticated
     item = (await items_by_id(session, [item_id])).get(item_id)
     if item is None:
         raise NotFound("ExchangeItem", str(item_id))

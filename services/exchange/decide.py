@@ -29,7 +29,8 @@ from services.exchange.rewards import (
     shipment_to,
 )
 from services.idempotency import KeyOf, Settled, fingerprint, replay
-from services.points.ledger import Account, Cause, Draw, redeem, require_not_suspended
+from services.points.account import Account, Cause, Draw, require_not_suspended
+from services.points.ledger import redeem
 
 EXCHANGE_SOURCE = "exchange"
 

@@ -5,7 +5,8 @@ on by `services.exchange.states`, then written at once.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,8 +28,8 @@ from services.exchange.decide import Exchange
 from services.exchange.history import draws_by_payment
 from services.exchange.states import Membership, Standing, Step, Stepped, take_step
 from services.operators import note_action
+from services.points.account import Account
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.ledger import Account
 
 _OWNERS = text("SELECT id, user_id FROM exchanges WHERE id = ANY(CAST(:ids AS uuid[]))")
 _READ = text(
@@ -46,8 +47,9 @@ _MEMBERSHIPS = text(
     """
     SELECT user_id, id, vip_level, vip_days, vip_expires_at, audit_sequence
     FROM exchanges
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND vip_level IS NOT NULL
-      AND status <> 'cancelled'
+    JOIN unnest(CAST(:user_ids AS bigint[]), CAST(:levels AS smallint[]))
+        AS held(user_id, vip_level) USING (user_id, vip_level)
+    WHERE status <> 'cancelled'
     ORDER BY user_id, audit_sequence
     """
 )
@@ -77,7 +79,7 @@ _STEPPED = (
     "lapsed_points",
 )
 Memberships = Mapping[tuple[int, int], Sequence[Membership]]
-"""By (user id, level): what each exchange that was not cancelled added, in their order."""
+"""By (user id, level) that a cancellation shortens: what each exchange added, in their order."""
 
 
 async def step_exchanges(
@@ -92,9 +94,11 @@ async def step_exchanges(
     owners = {row.id: row.user_id for row in await session.execute(_OWNERS, {"ids": ids})}
     accounts = await lock_accounts(session, owners.values())
     now = clock()
-    memberships = await _memberships(session, accounts)
-    standings = await _read(session, ids, accounts, memberships, now)
-    items = await lock_items(session, _items_to_restock(standings, steps))
+    rows = (await session.execute(_READ, {"ids": ids})).all()
+    cancelled = {step.exchange_id for step in steps if step.status is ExchangeStatus.CANCELLED}
+    memberships = await _memberships(session, (row for row in rows if row.id in cancelled))
+    standings = await _read(session, rows, accounts, memberships, now)
+    items = await lock_items(session, _items_to_restock(standings, cancelled))
     outcomes: list[Stepped | Refusal] = []
     for step in steps:
         try:
@@ -106,8 +110,7 @@ async def step_exchanges(
     return outcomes
 
 
-def _items_to_restock(standings: Mapping[UUID, Standing], steps: Sequence[Step]) -> set[int]:
-    cancelled = {step.exchange_id for step in steps if step.status is ExchangeStatus.CANCELLED}
+def _items_to_restock(standings: Mapping[UUID, Standing], cancelled: Collection[UUID]) -> set[int]:
     return {
         standing.exchange.item_id
         for exchange_id, standing in standings.items()
@@ -115,9 +118,13 @@ def _items_to_restock(standings: Mapping[UUID, Standing], steps: Sequence[Step])
     }
 
 
-async def _memberships(session: AsyncSession, accounts: Mapping[int, Account]) -> Memberships:
+async def _memberships(session: AsyncSession, to_cancel: Iterable[Any]) -> Memberships:
+    held = {(row.user_id, row.vip_level) for row in to_cancel if row.vip_level is not None}
     found: dict[tuple[int, int], list[Membership]] = {}
-    for row in await session.execute(_MEMBERSHIPS, {"user_ids": list(accounts)}):
+    if not held:  # a member may have years of memberships: read only for who loses days of one
+        return found
+    user_ids, levels = zip(*sorted(held), strict=True)
+    for row in await session.execute(_MEMBERSHIPS, {"user_ids": user_ids, "levels": levels}):
         membership = Membership(
             row.id, row.vip_level, row.vip_days, row.vip_expires_at, row.audit_sequence
         )
@@ -127,12 +134,11 @@ async def _memberships(session: AsyncSession, accounts: Mapping[int, Account]) -
 
 async def _read(
     session: AsyncSession,
-    ids: Sequence[UUID],
+    rows: Sequence[Any],
     accounts: Mapping[int, Account],
     memberships: Memberships,
     now: datetime,
 ) -> dict[UUID, Standing]:
-    rows = (await session.execute(_READ, {"ids": ids})).all()
     await load_lots(session, accounts, {}, now)
     draws = await draws_by_payment(session, [(row.user_id, row.audit_sequence) for row in rows])
     drawn = {draw.points_record_id for paid in draws.values() for draw in paid}
@@ -196,10 +202,9 @@ async def _save(
     _save_shipments(writes, moved)
     cancelled = [standing for standing in moved if standing.refund is not None]
     back = Counter(c.exchange.item_id for c in cancelled if not c.from_pool)
-    stocks = [(item_id, items[item_id].stock + count) for item_id, count in sorted(back.items())]
-    writes.update(ExchangeItem, ("id", "stock"), stocks)
-    for item_id, stock in stocks:
-        await note_restock(session, writes, item_id, (items[item_id].stock, stock), now)
+    restocked = [replace(items[key], stock=items[key].stock + back[key]) for key in sorted(back)]
+    writes.update(ExchangeItem, ("id", "stock"), [(item.id, item.stock) for item in restocked])
+    await note_restock(session, writes, [(items[item.id], item) for item in restocked], now)
     coupons = [(c.coupon[0], c.coupon[1]) for c in cancelled if c.coupon is not None]
     writes.update(UserCoupon, ("id", "status"), coupons)
     _note_operators(writes, moved, now)

@@ -15,7 +15,7 @@ from services.bulk import among
 from services.exchange.decide import Exchange
 from services.exchange.rewards import Coupon, ManualDelivery, Reward, Shipment, VipMembership
 from services.paging import Page, decode_cursor, encode_cursor, page_of
-from services.points.ledger import Draw
+from services.points.account import Draw
 
 _ORDER = "exchanges"
 _EXCHANGE = (

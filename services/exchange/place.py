@@ -39,8 +39,8 @@ from services.exchange.rewards import (
 from services.idempotency import require_key, store_settled
 from services.identifiers import new_id
 from services.outbox import enqueue
+from services.points.account import Account
 from services.points.accounts import load_lots, lock_accounts, save_accounts
-from services.points.ledger import Account
 
 OPERATION = "exchange"
 CONFIRMATION_JOB = "exchange_confirmation"

@@ -11,7 +11,7 @@ from uuid import UUID
 from models.exchange import CouponStatus, ExchangeStatus
 from services.errors import BadInput, InvalidState, NotFound
 from services.exchange.decide import Exchange
-from services.points.ledger import Account, Cause, Lot
+from services.points.account import Account, Cause, Lot
 from services.points.returns import Refund, refund
 
 _LONGEST_REASON, _LONGEST_NAME = 500, 100
@@ -111,7 +111,8 @@ def take_step(standing: Standing | None, step: Step, now: datetime) -> Stepped:
 
 
 def _may_touch(standing: Standing, step: Step) -> bool:
-    return step.by_operator or standing.exchange.user_id == step.actor_id
+    is_own = standing.exchange.user_id == step.actor_id and not standing.account.is_erased
+    return step.by_operator or is_own
 
 
 def _may_go(standing: Standing, step: Step, now: datetime) -> bool:

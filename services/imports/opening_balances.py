@@ -2,34 +2,40 @@
 
 A line is a member (by external id), the points, and optionally when they end and the member's
 name. Members are created as their first token would. A member has one opening balance, ever: the
-reference of the grant is the member's number, so a line that comes again is a duplicate.
+reference of the grant is the member's number, so a line that comes again is a duplicate. Who was
+erased has no number any more, and is rejected: the books of their own may hold one already.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
 from models.users import User
 from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.identifiers import new_id
-from services.imports.files import Line
+from services.imports.files import Layout, Line, read_end
+from services.imports.rejected import Rejected
 from services.imports.run import FileFormat, Settled
+from services.points.account import Account, Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, name_grants
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.ledger import grant
+from services.points.room import BalanceFull
+from services.users.erased_subjects import erased_among
 from services.users.profile import DEFAULT_LOCALE, anonymous_name
 
 SOURCE = "opening_balance"
 _LONGEST_SUBJECT, _LONGEST_NAME, _MOST_DIGITS = 255, 100, 16
 _BAD_POINTS = f"points must be a whole number from 1 to {MOST_POINTS_A_GRANT}"
+
+_ERASED = "the personal data of this user was erased: nothing is imported for them any more"
 
 _NEW_USER = ("external_id", "username", "locale", "timezone", "created_at")
 _USERS = text(
@@ -54,24 +60,28 @@ class OpeningBalance:
     name: str | None
 
 
-def opening_balances(clock: Clock, zone: ZoneInfo) -> FileFormat:
+def opening_balances(clock: Clock, zone: ZoneInfo) -> FileFormat[OpeningBalance]:
     """How a file of opening balances is imported."""
+
+    async def check(session: AsyncSession) -> None:
+        """Anybody may have one."""
+
     return FileFormat(
         kind=SOURCE,
         target="",
-        needed=("user", "points"),
-        optional=("expires_at", "name"),
+        action="import_points",
+        layout=Layout(needed=("user", "points"), optional=("expires_at", "name")),
+        check=check,
+        read=read_balance,
         settle=partial(import_balances, clock=clock, zone=zone),
     )
 
 
-def read_line(line: Line, now: datetime) -> OpeningBalance | str:
+def read_balance(line: Line, now: datetime) -> OpeningBalance | str:
     """The balance that a line says, or what is wrong with it."""
     values = line.values
-    if values is None:
-        return "not CSV in UTF-8 with as many values as columns"
     subject, name = values["user"], values.get("name") or None
-    if not 1 <= len(subject) <= _LONGEST_SUBJECT or "\x00" in line.text:
+    if not 1 <= len(subject) <= _LONGEST_SUBJECT:
         return f"user needs 1 to {_LONGEST_SUBJECT} characters"
     points = values["points"]
     if not points.isascii() or not points.isdigit() or len(points) > _MOST_DIGITS:
@@ -81,40 +91,29 @@ def read_line(line: Line, now: datetime) -> OpeningBalance | str:
     if name is not None and len(name) > _LONGEST_NAME:
         return f"name takes at most {_LONGEST_NAME} characters"
     try:
-        expires_at = _instant(values.get("expires_at", ""))
-    except (ValueError, OverflowError):
-        return "expires_at must be an instant such as 2027-01-31T00:00:00Z"
-    if expires_at is not None and expires_at <= now:
-        return "expires_at lies in the past"
+        expires_at = read_end(values, now)
+    except ValueError as error:
+        return str(error)
     return OpeningBalance(line, subject, int(points), expires_at, name)
 
 
-def _instant(value: str) -> datetime | None:
-    if not value:
-        return None
-    instant = datetime.fromisoformat(value)
-    if instant.tzinfo is None:
-        raise ValueError("no offset from UTC")
-    return instant.astimezone(UTC)
-
-
 async def import_balances(
-    session: AsyncSession, lines: Sequence[Line], *, clock: Clock, zone: ZoneInfo
+    session: AsyncSession, balances: Sequence[OpeningBalance], *, clock: Clock, zone: ZoneInfo
 ) -> Settled:
-    """Grant the opening balances of some lines, each once per member."""
-    now = clock()
-    read = [(line, read_line(line, now)) for line in lines]
-    rejected = [(line, said) for line, said in read if isinstance(said, str)]
-    balances = [said for _, said in read if isinstance(said, OpeningBalance)]
+    """Grant opening balances, each once per member."""
+    rejected: list[Rejected] = []
     wanted: dict[str, OpeningBalance] = {}
+    erased = await erased_among(session, {balance.subject for balance in balances})
+    rejected += [(each.line, _ERASED) for each in balances if each.subject in erased]
+    balances = [each for each in balances if each.subject not in erased]
     for balance in balances:
         first = wanted.setdefault(balance.subject, balance)
         if not _is_same(first, balance):
             rejected.append((balance.line, "another opening balance of this user stands above"))
-    balances = [each for each in balances if _is_same(wanted[each.subject], each)]
-    await _create_users(session, wanted, zone, now)
+    await _create_users(session, wanted, zone, clock())
     imported, too_many = await _grant(session, wanted, clock, zone)
-    duplicates = len(balances) - imported - len(too_many)
+    granted_once = [each for each in balances if _is_same(wanted[each.subject], each)]
+    duplicates = len(granted_once) - imported - len(too_many)
     return Settled(imported, duplicates, [*rejected, *too_many])
 
 
@@ -134,7 +133,7 @@ async def _create_users(
 
 async def _grant(
     session: AsyncSession, wanted: dict[str, OpeningBalance], clock: Clock, zone: ZoneInfo
-) -> tuple[int, list[tuple[Line, str]]]:
+) -> tuple[int, list[Rejected]]:
     """How many were granted, and the lines of those whose balance could not hold it."""
     rows = await session.execute(_USERS, {"subjects": list(wanted)})
     by_user = {row.id: wanted[row.external_id] for row in rows}
@@ -145,13 +144,13 @@ async def _grant(
     now = clock()
     await load_lots(session, accounts, {}, now)
     lots: list[Lot] = []
-    too_many: list[tuple[Line, str]] = []
+    too_many: list[Rejected] = []
     for user_id, account in accounts.items():
         balance = by_user[user_id]
-        if account.points + balance.points > MAX_POINTS:
-            too_many.append((balance.line, "no balance can hold as many"))
-        else:
+        try:
             lots.append(_open(account, balance, now, zone))
+        except BalanceFull as full:
+            too_many.append((balance.line, full.problem))
     writes = Writes()
     save_accounts(writes, accounts.values())
     name_grants(writes, lots)

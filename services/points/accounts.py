@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
 from services.bulk import Writes
-from services.points.ledger import Account, Entry, Lot, drawing_order
+from services.points.account import Account, Entry, Lot, drawing_order
 
 _USER = (
     "id",
@@ -48,7 +48,8 @@ _draw_row = attrgetter(*_DRAW)
 _LOCK_USERS = text(
     """
     SELECT id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
-           lifetime_adjusted, audit_sequence, suspended_until, owed_points
+           lifetime_adjusted, audit_sequence, suspended_until, owed_points,
+           erased_at IS NOT NULL AS is_erased
     FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
     """
 )
@@ -86,7 +87,7 @@ _READ_LOTS_BY_ID = text(
 async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, Account]:
     """Lock users in id order and return their accounts, still without lots.
 
-    Ids that name no user are missing from the answer.
+    Ids that name no user are missing from the answer. Erased users are in it: their lots end too.
     """
     rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
     return {row[0]: Account(*row) for row in rows}

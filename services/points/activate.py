@@ -6,28 +6,25 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
+from services.points.account import Account, Cause, Lot
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.ledger import (
-    Account,
-    Cause,
-    Lot,
-    about_lot,
-    add_lot,
-    expire_due,
-    pay_owed,
-    record,
-)
+from services.points.ledger import about_lot, add_lot, expire_due, pay_owed, record
+from services.points.room import BalanceFull, require_room
 
 LOTS_A_BATCH = 1_000
 
+# Lots for which their account has no room (`services.points.room`) are passed over: they would be
+# first in every batch, and in the way of everybody else's.
 _DUE = text(
     """
-    SELECT id, user_id FROM points_records
-    WHERE status = 'pending' AND available_at <= :now
-    ORDER BY available_at, id LIMIT :limit
+    SELECT lot.id, lot.user_id FROM points_records lot JOIN users ON users.id = lot.user_id
+    WHERE lot.status = 'pending' AND lot.available_at <= :now
+      AND greatest(lifetime_earned, lifetime_earned + lifetime_adjusted) + lot.points <= :most
+    ORDER BY lot.available_at, lot.id LIMIT :limit
     """
 )
 
@@ -36,12 +33,19 @@ _DUE = text(
 class Activated:
     """How many lots became active, and how many points with them."""
 
-    records: int
-    points: int
+    records: int = 0
+    points: int = 0
+
+    def __add__(self, other: "Activated") -> "Activated":
+        return Activated(self.records + other.records, self.points + other.points)
 
 
 def activate(account: Account, lot: Lot, now: datetime) -> None:
-    """Let a pending lot of the account count from now on; what the member owes is paid first."""
+    """Let a pending lot of the account count from now on; what the member owes is paid first.
+
+    Raises BalanceFull, and then nothing has changed.
+    """
+    require_room(account.lifetime_earned, account.lifetime_adjusted, lot.points)
     expire_due(account, now)
     lot.status = PointsRecordStatus.ACTIVE
     add_lot(account, lot)
@@ -58,21 +62,34 @@ async def activate_batch(
     """Activate up to `lots` pending lots whose time has come; None says that there was none.
 
     One batch, one transaction: bounded in memory and in how long it holds members up. A lot that
-    is taken back or activated meanwhile is left as it is.
+    is taken back or activated meanwhile is left as it is; one that its account has no room for
+    stays pending.
     """
-    due = (await session.execute(_DUE, {"now": clock(), "limit": lots})).all()
+    parameters = {"now": clock(), "limit": lots, "most": MAX_POINTS}
+    due = (await session.execute(_DUE, parameters)).all()
     if not due:
         return None
     accounts = await lock_accounts(session, (row.user_id for row in due))
     now = clock()
     await load_lots(session, accounts, {}, now)
     found = await load_lots_by_id(session, accounts, (row.id for row in due))
-    lots_due = [found[row.id] for row in due]
-    activated = [lot for lot in lots_due if lot.status is PointsRecordStatus.PENDING]
-    points = sum(lot.points for lot in activated)
-    for lot in activated:
-        activate(accounts[lot.user_id], lot, now)
+    activated = [
+        points
+        for lot in (found[row.id] for row in due)
+        if lot.status is PointsRecordStatus.PENDING
+        and (points := _activate_if_it_fits(accounts[lot.user_id], lot, now))
+    ]
     writes = Writes()
     save_accounts(writes, accounts.values())
     await writes.flush(session)
-    return Activated(len(activated), points)
+    return Activated(len(activated), sum(activated))
+
+
+def _activate_if_it_fits(account: Account, lot: Lot, now: datetime) -> int:
+    """How many points became active: all of the lot, before what is owed is paid, or none."""
+    points = lot.points
+    try:
+        activate(account, lot, now)
+    except BalanceFull:
+        return 0
+    return points

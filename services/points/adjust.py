@@ -10,32 +10,29 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
-from models.points import PointsAction, PointsRecordStatus
+from models.points import PointsAction
 from services.bulk import Writes
 from services.calendar import Clock
-from services.errors import InvalidInput, NotFound, Refusal
+from services.errors import InvalidInput, Refusal
 from services.group_commit import settle_each
 from services.idempotency import find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
 from services.operators import note_action
+from services.points.account import Account, Cause, Entry, require_present
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, require_text
 from services.points.ledger import (
-    Account,
-    Cause,
-    Entry,
     InsufficientPoints,
-    Lot,
     about_lot,
-    add_lot,
     draw,
     expire_due,
     first_lots,
+    open_lot,
     record,
     spendable,
 )
+from services.points.room import require_room
 
 OPERATION = "adjust"
 ADJUSTMENT_SOURCE = "adjustment"
@@ -86,13 +83,13 @@ def adjust(
 ) -> Entry:
     """Give points as a new lot, or draw them from the lots that expire first.
 
-    Raises InsufficientPoints when more are taken than there are, InvalidInput when no balance
-    could hold what is given.
+    Raises InsufficientPoints when more are taken than there are, BalanceFull when no balance
+    could hold what is given; then nothing has changed.
     """
     if -points > spendable(account, now):
         raise InsufficientPoints(-points, spendable(account, now))
-    if account.points + points > MAX_POINTS:
-        raise InvalidInput(("points",), "no balance can hold as many")
+    if points > 0:
+        require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
     account.lifetime_adjusted += points
     if points < 0:
@@ -100,19 +97,7 @@ def adjust(
         entry = record(account, PointsAction.ADJUST, points, cause, now)
         draw(account, entry, shares)
         return entry
-    lot = Lot(
-        id=lot_id,
-        user_id=account.user_id,
-        points=points,
-        original_points=points,
-        source=ADJUSTMENT_SOURCE,
-        source_reference=None,
-        status=PointsRecordStatus.ACTIVE,
-        expires_at=expires_at,
-        created_at=now,
-    )
-    account.new_lots.append(lot)
-    add_lot(account, lot)
+    lot = open_lot(account, lot_id, points, cause, expires_at, now)
     return record(account, PointsAction.ADJUST, points, about_lot(cause, lot), now)
 
 
@@ -132,9 +117,7 @@ async def adjust_points(
 
     def settle(request: AdjustmentRequest) -> Adjusted:
         def act() -> dict[str, Any]:
-            account = accounts.get(request.user_id)
-            if account is None:
-                raise NotFound("User", str(request.user_id))
+            account = require_present(accounts.get(request.user_id), request.user_id)
             who, why = f"operator:{request.operator_id}", {"reason": request.reason}
             cause = Cause(ADJUSTMENT_SOURCE, None, who, why)
             expires_at = expiry_of(ADJUSTMENT_SOURCE, now, zone)

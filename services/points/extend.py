@@ -17,23 +17,14 @@ from services.calendar import Clock, add_span
 from services.errors import BadInput, InvalidState, NotFound, Refusal
 from services.group_commit import settle_each
 from services.idempotency import KeyInvalid, find_keys, fingerprint, require_key, store_settled
+from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.extension_terms import (
     EXTENSION_DAYS,
     EXTENSION_FEE_PERCENT,
     EXTENSION_WINDOW_DAYS,
 )
-from services.points.ledger import (
-    Account,
-    Cause,
-    InsufficientPoints,
-    Lot,
-    about_lot,
-    draw,
-    expire_due,
-    record,
-    require_not_suspended,
-)
+from services.points.ledger import InsufficientPoints, about_lot, draw, expire_due, record
 
 OPERATION = "extend"
 

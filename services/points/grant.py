@@ -10,17 +10,18 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
-from models.points import PointsGrant, PointsRecordStatus
+from models.points import PointsGrant
 from services.bulk import Writes
 from services.calendar import Clock
-from services.errors import InvalidInput, NotFound, Refusal
+from services.errors import InvalidInput, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
+from services.points.account import Account, Cause, Lot, require_present
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, grant
+from services.points.ledger import grant, open_lot
+from services.points.room import require_room
 
 OPERATION = "grant"
 LONGEST_SOURCE, LONGEST_REFERENCE = 64, 200
@@ -186,9 +187,7 @@ class _Batch:
         return Granted(UUID(answer["lot_id"]), replayed)
 
     def _grant(self, request: GrantRequest) -> Lot:
-        account = self.accounts.get(request.user_id)
-        if account is None:
-            raise NotFound("User", str(request.user_id))
+        account = require_present(self.accounts.get(request.user_id), request.user_id)
         reference = request.reference and (request.source, request.reference)
         if reference and reference in self.used:
             raise InvalidInput(("reference",), "a grant has this reference already")
@@ -200,27 +199,17 @@ class _Batch:
 
 
 def grant_to(account: Account, request: GrantRequest, now: datetime, zone: ZoneInfo) -> Lot:
-    """Grant to an account under lock. Raises InvalidInput for an end that lies before the start."""
+    """Grant to an account under lock.
+
+    Raises InvalidInput for an end that lies before the start, BalanceFull for more than fits.
+    """
     starts_at = now if request.available_at is None else max(now, request.available_at)
     expires_at = request.expires_at or expiry_of(request.source, now, zone)
     if expires_at is not None and expires_at <= starts_at:
         raise InvalidInput(("expiresAt",), "it lies before the points can be spent")
-    if account.points + request.points > MAX_POINTS:
-        raise InvalidInput(("points",), "no balance can hold as many")
+    require_room(account.lifetime_earned, account.lifetime_adjusted, request.points)
     cause = Cause(request.source, request.reference, f"service:{request.actor_id}")
     if starts_at == now:
         return grant(account, request.lot_id, request.points, cause, expires_at, now)
-    lot = Lot(
-        id=request.lot_id,
-        user_id=account.user_id,
-        points=request.points,
-        original_points=request.points,
-        source=request.source,
-        source_reference=request.reference,
-        status=PointsRecordStatus.PENDING,
-        expires_at=expires_at,
-        created_at=now,
-        available_at=starts_at,
-    )
-    account.new_lots.append(lot)
-    return lot
+    lot_id, points = request.lot_id, request.points
+    return open_lot(account, lot_id, points, cause, expires_at, now, held_until=starts_at)

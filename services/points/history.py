@@ -10,7 +10,7 @@ from models.points import PointsAction, PointsAuditLog
 from services.bulk import among
 from services.errors import BadInput
 from services.paging import Page, decode_cursor, encode_cursor, page_of
-from services.points.ledger import Entry
+from services.points.account import Entry
 
 _ORDER = "history"
 _LARGEST_SEQUENCE = 2**31 - 1

@@ -6,14 +6,15 @@ tests can run it as often as they like.
 """
 
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
-from services.errors import MemberSuspended, Refusal
+from services.errors import Refusal
+from services.points.account import Account, Cause, Draw, Entry, Lot, drawing_order
+from services.points.room import require_room
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -29,104 +30,6 @@ class InsufficientPoints(Refusal):
 
 class LotsNotLoaded(Exception):
     """The caller read fewer lots than it draws from: a mistake in the caller."""
-
-
-@dataclass(slots=True)
-class Lot:
-    """One grant of points with its own expiry. `points` are left of `original_points`."""
-
-    id: UUID
-    user_id: int
-    points: int
-    original_points: int
-    source: str
-    source_reference: str | None
-    status: PointsRecordStatus
-    expires_at: datetime | None
-    created_at: datetime
-    available_at: datetime | None = None
-    withheld_points: int = 0
-    extended_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of the audit log: a change of a balance."""
-
-    user_id: int
-    sequence: int
-    action: PointsAction
-    amount: int
-    points_before: int
-    points_after: int
-    source: str | None
-    reference: str | None
-    details: Mapping[str, Any]
-    created_at: datetime
-    created_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What one entry took from one lot."""
-
-    user_id: int
-    sequence: int
-    position: int
-    points_record_id: UUID
-    points: int
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why points move: what the audit log keeps beside the amount."""
-
-    source: str | None
-    reference: str | None
-    created_by: str
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Account:
-    """One user's ledger under lock.
-
-    `lots` are active ones in drawing order: at least all that are due and enough to pay for what
-    is about to be drawn. The lists at the end collect what has to be written.
-    """
-
-    user_id: int
-    points: int = 0
-    lifetime_earned: int = 0
-    lifetime_redeemed: int = 0
-    lifetime_expired: int = 0
-    lifetime_adjusted: int = 0
-    audit_sequence: int = 0
-    suspended_until: datetime | None = None
-    owed_points: int = 0
-    lots: list[Lot] = field(default_factory=list)
-    new_lots: list[Lot] = field(default_factory=list)
-    changed_lots: dict[UUID, Lot] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    draws: list[Draw] = field(default_factory=list)
-    owes_more: bool = False
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything has to be written: not every change is one of the balance."""
-        return bool(self.entries or self.new_lots or self.changed_lots or self.owes_more)
-
-
-def drawing_order(lot: Lot) -> tuple[datetime, datetime, UUID]:
-    """Sorts lots as they are drawn: soonest expiry, then the older; without expiry last."""
-    return (lot.expires_at or _NEVER, lot.created_at, lot.id)
-
-
-def require_not_suspended(account: Account, now: datetime) -> None:
-    """Raise MemberSuspended while the suspension lasts."""
-    if account.suspended_until is not None and account.suspended_until > now:
-        raise MemberSuspended(account.suspended_until)
 
 
 def expire_due(account: Account, now: datetime) -> list[Lot]:
@@ -156,8 +59,26 @@ def grant(
     expires_at: datetime | None,
     now: datetime,
 ) -> Lot:
-    """Give `points` (> 0) as a new lot that can be spent at once. Due lots are settled first."""
+    """Give `points` (> 0), to spend at once, once due lots are settled. Raises BalanceFull."""
+    require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
+    lot = open_lot(account, lot_id, points, cause, expires_at, now)
+    account.lifetime_earned += points
+    record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
+    pay_owed(account, lot, points, now)
+    return lot
+
+
+def open_lot(
+    account: Account,
+    lot_id: UUID,
+    points: int,
+    cause: Cause,
+    expires_at: datetime | None,
+    now: datetime,
+    held_until: datetime | None = None,
+) -> Lot:
+    """A new lot of the account, pending if it is held back; the caller accounts for its points."""
     lot = Lot(
         id=lot_id,
         user_id=account.user_id,
@@ -165,15 +86,14 @@ def grant(
         original_points=points,
         source=cause.source or "",
         source_reference=cause.reference,
-        status=PointsRecordStatus.ACTIVE,
+        status=PointsRecordStatus.PENDING if held_until else PointsRecordStatus.ACTIVE,
         expires_at=expires_at,
         created_at=now,
+        available_at=held_until,
     )
     account.new_lots.append(lot)
-    add_lot(account, lot)
-    account.lifetime_earned += points
-    record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
-    pay_owed(account, lot, points, now)
+    if held_until is None:
+        add_lot(account, lot)
     return lot
 
 
@@ -252,9 +172,8 @@ def draw(account: Account, entry: Entry, shares: Sequence[tuple[Lot, int]]) -> l
             account.lots.remove(lot)
         elif not was_active:
             insort(account.lots, lot, key=drawing_order)
-        draws.append(
-            Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
-        )
+        drawn = Draw(account.user_id, entry.sequence, position, lot.id, amount, lot.expires_at)
+        draws.append(drawn)
     account.draws.extend(draws)
     return draws
 

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.points import PointsAction, PointsRecordStatus
-from services.points.ledger import (
-    Account,
-    Cause,
-    Lot,
-    draw,
-    expire_due,
-    first_lots,
-    pay_owed,
-    record,
-    spendable,
-)
+from services.points.account import Account, Cause, Lot
+from services.points.ledger import draw, expire_due, first_lots, pay_owed, record, spendable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.base import MAX_POINTS
 from models.points import PointsGrant
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import InvalidInput, NotFound, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
+from services.points.account import Account, Cause
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.grant import (
     LONGEST_REFERENCE,
@@ -22,7 +24,6 @@ from services.points.grant import (
     ReferenceOf,
     require_text,
 )
-from services.points.ledger import Account, Cause
 from services.points.returns import Grant, reverse
 
 OPERATION = "reverse"
@@ -92,7 +93,7 @@ async def reverse_grants(
     accounts = await lock_accounts(session, [*owners, *(r.actor_id for r in requests)])
     now = clock()
     keys = await find_keys(session, OPERATION, ((r.actor_id, r.key) for r in requests))
-    grants = await _grants(session, references, accounts, now)
+    grants = await _grants(session, requests, accounts, now)
     batch = _Batch(now, accounts, keys, grants)
     outcomes = settle_each(requests, batch.settle)
     writes = Writes()
@@ -111,16 +112,18 @@ async def _rows(session: AsyncSession, references: Iterable[ReferenceOf]) -> Seq
 
 async def _grants(
     session: AsyncSession,
-    references: Iterable[ReferenceOf],
+    requests: Sequence[ReversalRequest],
     accounts: dict[int, Account],
     now: datetime,
 ) -> dict[ReferenceOf, Grant]:
-    """The grants as they are under their users' locks, with lots enough to pay all of them."""
+    """The grants as they are under their users' locks, with lots enough to pay what is asked."""
+    asked = _asked(requests)
     # One that was granted meanwhile has a user who is not locked: it is not there yet.
-    rows = [row for row in await _rows(session, references) if row.user_id in accounts]
+    rows = [row for row in await _rows(session, asked) if row.user_id in accounts]
     needed = Counter[int]()
     for row in rows:
-        needed[row.user_id] += row.points - row.reversed_points
+        left = row.points - row.reversed_points
+        needed[row.user_id] += min(left, asked[row.source, row.reference])
     await load_lots(session, accounts, needed, now)
     lots = await load_lots_by_id(session, accounts, (row.points_record_id for row in rows))
     found = await session.execute(_LAPSED_PAYMENTS, {"lot_ids": list(lots)})
@@ -137,6 +140,15 @@ async def _grants(
         )
         for row in rows
     }
+
+
+def _asked(requests: Iterable[ReversalRequest]) -> Counter[ReferenceOf]:
+    """At most how many points all requests together take of each grant: any number, for "all"."""
+    asked = Counter[ReferenceOf]()
+    for request in requests:
+        points = MAX_POINTS if request.points is None else request.points
+        asked[request.source, request.reference] += points
+    return asked
 
 
 def _row(grant: Grant) -> tuple[Any, ...]:

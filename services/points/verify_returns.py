@@ -1,5 +1,9 @@
 """What came back, against what the books say of it: a part of `ledger verify`."""
 
+from services.points.grant import OWN_SOURCES
+
+_KEPT = ", ".join(f"'{name}'" for name in sorted(OWN_SOURCES - {"purchase", "opening_balance"}))
+
 RETURN_CHECKS: dict[str, str] = {
     "a refund is not what its exchange says": """
         SELECT 'exchange ' || coalesce(exchange.id::text, log.reference, 'none') AS place,
@@ -10,6 +14,28 @@ RETURN_CHECKS: dict[str, str] = {
                    WHERE action = 'refund' GROUP BY user_id, reference) log
             ON log.user_id = exchange.user_id AND log.reference = exchange.id::text
         WHERE coalesce(exchange.refunded_points, 0) <> coalesce(log.points, 0)
+    """,
+    "a refund is not what its exchange drew, lot by lot": """
+        SELECT 'exchange ' || coalesce(moved.reference, 'none') AS place,
+               string_agg('lot ' || lot.id || ': drew ' || moved.drawn || ', gave back '
+                          || moved.back, ', ' ORDER BY lot.id) AS finding
+        FROM (SELECT reference, points_record_id, min(cancelled_at) AS cancelled_at,
+                     sum(drawn) AS drawn, sum(back) AS back
+              FROM (SELECT exchange.id::text AS reference, points_record_id,
+                           exchange.cancelled_at, draw.points AS drawn, 0 AS back
+                    FROM exchanges exchange
+                    JOIN lot_draws draw ON draw.user_id = exchange.user_id
+                                       AND draw.sequence = exchange.audit_sequence
+                    WHERE exchange.status = 'cancelled'
+                    UNION ALL
+                    SELECT log.reference, points_record_id, NULL, 0, -draw.points
+                    FROM points_audit_log log JOIN lot_draws draw USING (user_id, sequence)
+                    WHERE log.action = 'refund') draws
+              GROUP BY reference, points_record_id) moved
+        JOIN points_records lot ON lot.id = moved.points_record_id
+        WHERE moved.back
+              <> CASE WHEN lot.expires_at <= moved.cancelled_at THEN 0 ELSE moved.drawn END
+        GROUP BY moved.reference
     """,
     "a coupon does not stand where its exchange says": """
         SELECT 'exchange ' || exchange.id AS place,
@@ -25,6 +51,26 @@ RETURN_CHECKS: dict[str, str] = {
         WHERE granted.user_id <> lot.user_id OR granted.points <> lot.original_points
            OR granted.source <> lot.source
            OR granted.reference IS DISTINCT FROM lot.source_reference
+    """,
+    "a lot that can be taken back has no grant": f"""
+        SELECT 'lot ' || lot.id || ' of user ' || lot.user_id AS place,
+               lot.source || ' ' || lot.source_reference AS finding
+        FROM points_records lot
+        WHERE lot.source_reference IS NOT NULL AND lot.source NOT IN ({_KEPT})
+          AND NOT EXISTS (SELECT FROM points_grants WHERE points_record_id = lot.id)
+    """,
+    "an extended lot and the audit row that extended it differ": """
+        SELECT 'lot ' || coalesce(lot.id::text, log.reference, 'none') || ' of user '
+               || coalesce(lot.user_id, log.user_id) AS place,
+               'extended ' || coalesce(lot.extended_at::text, 'never') || ', log '
+               || coalesce(log.rows || ' row(s), last ' || log.extended_at, 'no row') AS finding
+        FROM (SELECT id, user_id, extended_at FROM points_records
+              WHERE extended_at IS NOT NULL) lot
+        FULL JOIN (SELECT user_id, reference, count(*) AS rows, max(created_at) AS extended_at
+                   FROM points_audit_log WHERE action = 'extend'
+                   GROUP BY user_id, reference) log
+            ON log.user_id = lot.user_id AND log.reference = lot.id::text
+        WHERE log.rows IS DISTINCT FROM 1 OR lot.extended_at IS DISTINCT FROM log.extended_at
     """,
     "what was taken back is neither taken nor owed": """
         SELECT 'user ' || users.id AS place,

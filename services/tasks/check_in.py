@@ -14,9 +14,10 @@ from models.tasks import CheckIn as CheckInTable
 from services.bulk import Writes
 from services.calendar import Clock, day_start, local_day
 from services.errors import NotFound, Refusal, VerificationRequired
+from services.points.account import Account, Cause, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, grant, require_not_suspended
+from services.tasks.reward import grant_reward
 from services.tasks.rules import TaskNotCompletable, TaskRefusal
 
 CHECK_IN_POINTS = 5
@@ -160,13 +161,14 @@ def decide(
     bonus = bonus_on(streak)
     cause = Cause(CHECK_IN_SOURCE, today.isoformat(), f"user:{account.user_id}")
     expires_at = expiry_of(CHECK_IN_SOURCE, now, zone)
-    lot = grant(account, request.lot_id, CHECK_IN_POINTS + bonus, cause, expires_at, now)
+    points = CHECK_IN_POINTS + bonus
+    lot = grant_reward(account, request.lot_id, points, cause, expires_at, now)
     last[account.user_id] = LastCheckIn(today, streak)
     return CheckedIn(
         user_id=account.user_id,
         day=today,
         streak=streak,
-        points=CHECK_IN_POINTS + bonus,
+        points=points,
         bonus_points=bonus,
         points_record_id=lot.id,
         created_at=now,

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import NotFound, Refusal, VerificationRequired
+from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Account, Cause, Lot, grant, require_not_suspended
 from services.tasks.progress import (
     ProgressKey,
     read_earned,
@@ -21,6 +21,7 @@ from services.tasks.progress import (
     save_progress,
     tasks_by_id,
 )
+from services.tasks.reward import grant_reward
 from services.tasks.rules import (
     TASK_SOURCE,
     Earned,
@@ -156,11 +157,12 @@ def pay_task(
 ) -> Lot:
     """Grant a task's reward and mark it completed. The caller has checked that it may be. Pure.
 
-    `created_by` is whoever caused it, when it is not the member.
+    `created_by` is whoever caused it, when it is not the member. Raises NoRoomForReward, and then
+    nothing has changed.
     """
     cause = Cause(TASK_SOURCE, str(task.id), created_by or f"user:{account.user_id}")
     expires_at = expiry_of(TASK_SOURCE, now, zone, task.rules.lifetime)
-    lot = grant(account, lot_id, task.points_reward, cause, expires_at, now)
+    lot = grant_reward(account, lot_id, task.points_reward, cause, expires_at, now)
     progress.progress = max(progress.progress, task.rules.target)
     progress.completed_at = now
     progress.points_earned = task.points_reward

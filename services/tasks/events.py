@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Event
@@ -20,10 +21,12 @@ from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
 from services.input_rules import is_storable_json
+from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import name_grants
-from services.points.ledger import Account, Cause, Lot, grant, require_not_suspended
+from services.points.ledger import grant
+from services.points.room import BalanceFull
 from services.tasks.complete import pay_task
 from services.tasks.progress import (
     ProgressKey,
@@ -32,6 +35,7 @@ from services.tasks.progress import (
     save_progress,
     tasks_by_event,
 )
+from services.tasks.reward import NoRoomForReward
 from services.tasks.rules import Earned, Progress, Task, period_start, require_below_caps
 
 MOST_EVENTS_A_CALL = 1_000
@@ -42,6 +46,7 @@ CLOCKS_MAY_DIFFER = timedelta(minutes=5)
 
 _EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
+_DELETE = text("DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS text[]))")
 
 
 class TooManyEvents(InvalidInput):
@@ -93,6 +98,7 @@ class EventSettlement:
     recorded_by: str = "system"
     changed: dict[ProgressKey, Progress] = field(default_factory=dict[ProgressKey, Progress])
     purchases: list[Lot] = field(default_factory=list[Lot])
+    unpayable: list[RejectedEvent] = field(default_factory=list[RejectedEvent])
 
 
 async def record_events(
@@ -120,6 +126,7 @@ async def record_events(
     settlement.recorded_by = recorded_by
     for event in sorted(new, key=lambda event: event.occurred_at):
         decide(settlement, event, new_id)
+    await _reject(session, settlement)
     writes = Writes()
     save_accounts(writes, accounts.values())
     name_grants(writes, settlement.purchases)
@@ -148,7 +155,8 @@ def _sift(
 
 
 def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) -> str | None:
-    if event.user_id not in accounts:
+    account = None if event.user_id is None else accounts.get(event.user_id)
+    if account is None or account.is_erased:
         return "userId names no user"
     if not 1 <= len(event.event_id) <= LONGEST_EVENT_ID:
         return f"eventId needs 1 to {LONGEST_EVENT_ID} characters"
@@ -182,6 +190,16 @@ async def _insert_new(
     return [event for event in events if event.event_id in new_ids]
 
 
+async def _reject(session: AsyncSession, settlement: EventSettlement) -> None:
+    """Take out again what was inserted and cannot be paid: nobody else ever sees it there."""
+    result, unpayable = settlement.result, settlement.unpayable
+    if unpayable:
+        event_ids = [event.event_id for event in unpayable]
+        await session.execute(_DELETE, {"event_ids": event_ids})
+        result.recorded -= len(unpayable)
+        result.rejected += unpayable
+
+
 async def _read(
     session: AsyncSession,
     events: Sequence[IncomingEvent],
@@ -210,12 +228,19 @@ def counts(task: Task, event: IncomingEvent) -> bool:
 
 
 def decide(settlement: EventSettlement, event: IncomingEvent, fresh_id: Callable[[], UUID]) -> None:
-    """Let one new event move its user's tasks and points. Pure but for the ids it is handed."""
+    """Let one new event move its user's tasks and points. Pure but for the ids it is handed.
+
+    A purchase whose points do not fit moves nothing: it is rejected, so that it can come again.
+    """
     if event.user_id is None:
         return
     account = settlement.accounts[event.user_id]
     if event.type == PURCHASE and event.amount is not None and event.amount >= 1:
-        _pay_purchase(settlement, account, event, fresh_id())
+        try:
+            _pay_purchase(settlement, account, event, fresh_id())
+        except BalanceFull as full:
+            settlement.unpayable.append(RejectedEvent(event.event_id, full.problem))
+            return
     for task in settlement.tasks:
         if counts(task, event):
             _advance(settlement, account, task, event, fresh_id)
@@ -258,15 +283,15 @@ def _pay_if_allowed(
     progress: Progress,
     fresh_id: Callable[[], UUID],
 ) -> None:
-    """Grant an automatic task. Over a cap it stays open for as long as its period lasts."""
+    """Grant an automatic task. Where it cannot be paid, it stays open while its period lasts."""
     now, zone = settlement.now, settlement.zone
     earned = settlement.earned[account.user_id]
     try:
         require_not_suspended(account, now)
         require_below_caps(earned, task.points_reward, now, zone)
-    except (MemberSuspended, LimitReached):
+        who = settlement.recorded_by
+        lot = pay_task(account, task, progress, earned, fresh_id(), now, zone, created_by=who)
+    except (MemberSuspended, LimitReached, NoRoomForReward):
         return
-    who = settlement.recorded_by
-    lot = pay_task(account, task, progress, earned, fresh_id(), now, zone, created_by=who)
     settlement.result.tasks_completed += 1
     settlement.result.points_earned += lot.original_points

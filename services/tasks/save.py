@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.base import MAX_POINTS
 from models.tasks import Task as TaskTable
 from models.tasks import TaskFrequency
 from services.bulk import Writes
@@ -23,10 +22,15 @@ from services.input_rules import (
 )
 from services.operators import changes, note_action
 from services.tasks.browse import member_tasks
-from services.tasks.events import LONGEST_TYPE
-from services.tasks.rules import MemberTask, RuleInvalid, TaskRules, parse_rules
+from services.tasks.events import LARGEST_AMOUNT, LONGEST_TYPE
+from services.tasks.rules import (
+    MOST_POINTS_A_DAY,
+    MemberTask,
+    RuleInvalid,
+    TaskRules,
+    parse_rules,
+)
 
-ACTION = "saveTask"
 LONGEST_NAME, LONGEST_DESCRIPTION = 200, 5_000
 HIGHEST_TARGET = 2**31 - 1
 """The largest number that GraphQL's Int, and the column of progress, can hold."""
@@ -76,7 +80,7 @@ async def save_task(
     now = clock()
     saved_id = await _write(session, task_id, values, now)
     writes = Writes()
-    note_action(writes, operator_id, ACTION, ("Task", saved_id), changes(before, values), now)
+    note_action(writes, operator_id, "save_task", ("Task", saved_id), changes(before, values), now)
     await writes.flush(session)
     (seen,) = await member_tasks(session, operator_id, now, zone, task_id=saved_id)
     return seen
@@ -87,7 +91,8 @@ def require_valid_terms(terms: TaskTerms) -> None:
     require_text(("name",), terms.name, LONGEST_NAME)
     if terms.description is not None:
         require_text(("description",), terms.description, LONGEST_DESCRIPTION, shortest=0)
-    require_between(("pointsReward",), terms.points_reward, 1, MAX_POINTS)
+    # More than a day may bring could never be paid.
+    require_between(("pointsReward",), terms.points_reward, 1, MOST_POINTS_A_DAY)
     require_window(("endsAt",), terms.starts_at, terms.ends_at)
 
 
@@ -110,8 +115,8 @@ def _require_sensible(config: dict[str, Any], rules: TaskRules) -> None:
     require_between(("config", "target"), rules.target, 1, HIGHEST_TARGET)
     if rules.event is not None:
         require_text(("config", "event"), rules.event, LONGEST_TYPE)
-    if rules.min_amount is not None and rules.min_amount < 0:
-        raise InvalidInput(("config", "min_amount"), "at least 0")
+    if rules.min_amount is not None and not 0 <= rules.min_amount <= LARGEST_AMOUNT:
+        raise InvalidInput(("config", "min_amount"), f"0 to {LARGEST_AMOUNT}, as amounts are")
     if "verification" in config:
         require_flag(("config", "verification"), config["verification"])
     if rules.claim == "auto" and rules.event is None:

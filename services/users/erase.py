@@ -2,7 +2,7 @@
 
 What is a number of the books stays, under a name that says nothing: lots, changes of the balance,
 exchanges, coupons and their codes, memberships, completed tasks. What says who it was, where they
-live or what they like goes.
+live or what they like goes. A salted hash of the external id stays (`erased_subjects`).
 """
 
 import secrets
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.bulk import Writes
 from services.errors import InvalidState
 from services.operators import note_action
+from services.users.erased_subjects import await_imports, remember_erased
 from services.users.profile import DEFAULT_LOCALE
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
@@ -71,13 +72,20 @@ class Erased:
 
 
 async def erase_user(
-    session: AsyncSession, subject: str, now: datetime, *, timezone: str
+    session: AsyncSession,
+    subject: str,
+    now: datetime,
+    *,
+    timezone: str,
+    operator_id: int | None = None,
 ) -> Erased | None:
     """Delete the personal data of the user with that external id; None when there is nobody.
 
     A token of the same subject makes a new user afterwards, so that erasing again finds nobody.
-    `timezone` is the mall's. Raises ExchangesOpen, and then nothing has changed.
+    `timezone` is the mall's, `operator_id` who does it, if that is known. Raises ExchangesOpen,
+    and then nothing has changed.
     """
+    await await_imports(session)
     user_id = (await session.execute(_LOCK, {"subject": subject})).scalar_one_or_none()
     if user_id is None:
         return None
@@ -85,13 +93,14 @@ async def erase_user(
     open_exchanges = (await session.execute(_COUNT_OPEN, whose)).scalar_one()
     if open_exchanges:
         raise ExchangesOpen(open_exchanges)
+    await remember_erased(session, subject, now)
     await session.execute(_FORGET_USER, _nobody(user_id, now, timezone))
     await session.execute(_FORGET_REASONS, whose)
     await session.execute(_FORGET_EVENTS, whose)
     shipments: Any = await session.execute(_FORGET_SHIPMENTS, whose)
     wishes: Any = await session.execute(_FORGET_WISHES, whose)
     erased = Erased(user_id, wishes.rowcount, shipments.rowcount)
-    await _note(session, erased, now)
+    await _note(session, erased, operator_id, now)
     return erased
 
 
@@ -107,8 +116,10 @@ def _nobody(user_id: int, now: datetime, timezone: str) -> dict[str, Any]:
     }
 
 
-async def _note(session: AsyncSession, erased: Erased, now: datetime) -> None:
+async def _note(
+    session: AsyncSession, erased: Erased, operator_id: int | None, now: datetime
+) -> None:
     writes = Writes()
     details = {"wishes": erased.wishes, "shipments": erased.shipments}
-    note_action(writes, None, "erase", ("User", erased.user_id), details, now)
+    note_action(writes, operator_id, "erase_user", ("User", erased.user_id), details, now)
     await writes.flush(session)

@@ -42,7 +42,7 @@ async def suspend_user(
     details = {"from": _written(row.suspended_until), "to": _written(until), "reason": reason}
     writes = Writes()
     writes.update(UserTable, ("id", "suspended_until"), [(user_id, until)])
-    action = "lift suspension" if until is None else "suspend"
+    action = "lift_suspension" if until is None else "suspend_user"
     note_action(writes, operator_id, action, ("User", user_id), details, now)
     await writes.flush(session)
     return (await users_by_id(session, [user_id]))[user_id]

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import EARLIEST_BIRTH_YEAR, MOST_INTERESTS, Gender
@@ -21,7 +21,6 @@ from services.users.profile import (
     USER_COLUMNS,
     User,
     user_from_row,
-    users_by_id,
 )
 
 LONGEST_URL = 2_000
@@ -75,22 +74,16 @@ async def update_profile(
     Raises Unauthenticated for a user who is gone or erased: their token may outlive them.
     """
     columns = read_changes(asked, local_day(now, zone))
-    if not columns:
-        return _present((await users_by_id(session, [user_id])).get(user_id))
-    statement = (
-        update(UserTable)
-        .where(UserTable.id == user_id, UserTable.erased_at.is_(None))
-        .values(columns)
-        .returning(*USER_COLUMNS)
-    )
-    row = (await session.execute(statement)).mappings().one_or_none()
-    return _present(None if row is None else user_from_row(row))
-
-
-def _present(user: User | None) -> User:
-    if user is None:
+    is_present = (UserTable.id == user_id) & UserTable.erased_at.is_(None)
+    if columns:
+        change = update(UserTable).where(is_present).values(columns).returning(*USER_COLUMNS)
+        row = (await session.execute(change)).mappings().one_or_none()
+    else:
+        unchanged = select(*USER_COLUMNS).where(is_present)
+        row = (await session.execute(unchanged)).mappings().one_or_none()
+    if row is None:
         raise Unauthenticated
-    return user
+    return user_from_row(row)
 
 
 def read_changes(asked: ProfileChanges, today: date) -> dict[str, Any]:

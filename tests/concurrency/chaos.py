@@ -1,63 +1,66 @@
 """Load that goes on while something breaks, and remembers what it was told."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID, uuid4
 
 import httpx2
 
-from schema.ids import decode_id, encode_id
+from tests.concurrency.chaos_calls import KINDS, Call, Calls
 from tests.concurrency.conftest import Town
-from tests.concurrency.operations import EXCHANGE, Answer, some_at_once
+from tests.concurrency.operations import Answer, some_at_once
 from tests.factories import execute
 
 _AT_ONCE = 24
-_PAUSE_AFTER_FAILURE_S = 0.05
+_PAUSE_AFTER_REFUSAL_S = 0.05
+# A process that is gone refuses connections at once: without a pause nearly all calls would fail,
+# and leave nothing of the processor to the one that starts.
+_PAUSE_AFTER_LOSS_S = 0.4
 _RETRIES_TIMEOUT_S = 30.0
 
-_SETTLED = """
-    SELECT key, exchanges.id FROM idempotency_keys
-    JOIN exchanges ON exchanges.id = CAST(answer ->> 'exchange_id' AS uuid)
-    WHERE operation = 'exchange' AND item_id = ANY(:item_ids)
-"""
-_EXCHANGES = "SELECT id FROM exchanges WHERE item_id = ANY(:item_ids)"
+KeyOf = tuple[str, str]
+"""(mutation, key): what was asked for once, however often it is repeated."""
 
 
 @dataclass
 class Load:
-    """Exchanges of one of `item_ids` by one of `names`, each under a key of its own."""
+    """Calls of every kind, and what came of them."""
 
     town: Town
-    names: list[str]
-    item_ids: list[int]
-    succeeded: dict[str, UUID] = field(default_factory=dict)
-    failed: dict[str, tuple[str, int]] = field(default_factory=dict)
-    unexpected: list[Answer] = field(default_factory=list)
+    calls: Calls
+    succeeded: dict[KeyOf, str] = field(default_factory=dict[KeyOf, str])
+    failed: dict[KeyOf, Call] = field(default_factory=dict[KeyOf, Call])
+    unexpected: list[Answer] = field(default_factory=list[Answer])
     lost: int = 0
     unavailable: int = 0
     slowest_refusal_s: float = 0.0
     _stopping: bool = False
 
-    async def try_once(self, key: str, who: str, item_id: int) -> bool:
-        """Ask for one exchange; tells whether it was answered as made."""
-        began_s = time.monotonic()
-        item = encode_id("ExchangeItem", item_id)
+    @property
+    def member(self) -> str:
+        """Somebody of these."""
+        return next(iter(self.calls.spenders))
+
+    async def try_once(self, call: Call) -> bool:
+        """Ask once; tells whether it was answered as done."""
+        began_s, kind = time.monotonic(), KINDS[call.field]
         try:
-            answer = await self.town.members.ask(who, EXCHANGE, item=item, key=key)
+            answer = await self.town.members.ask(call.who, kind.query, kind.role, **call.variables)
         except httpx2.TransportError:
             self.lost += 1
+            await asyncio.sleep(_PAUSE_AFTER_LOSS_S)
             return False
-        made = _exchange_id(answer)
-        if made is not None:
-            self.succeeded[key] = made
-            return True
-        self._note_refusal(answer, time.monotonic() - began_s)
-        return False
+        done = (answer.get("data") or {}).get(call.field) or {}
+        fact = kind.fact(done)
+        if fact is None:
+            self._note_refusal(answer, time.monotonic() - began_s)
+            await asyncio.sleep(_PAUSE_AFTER_REFUSAL_S)
+            return False
+        self.succeeded[call.field, call.key] = fact
+        self.calls.learn(call, done)
+        return True
 
     def _note_refusal(self, answer: Answer, took_s: float) -> None:
         codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
@@ -68,10 +71,9 @@ class Load:
 
     async def _work(self) -> None:
         while not self._stopping:
-            key, call = uuid4().hex, (random.choice(self.names), random.choice(self.item_ids))
-            if not await self.try_once(key, *call):
-                self.failed[key] = call
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
+            call = self.calls.draw()
+            if not await self.try_once(call):
+                self.failed[call.field, call.key] = call
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -87,37 +89,27 @@ class Load:
         """Repeat every call that failed, under its own key, until it succeeds."""
         deadline_s = time.monotonic() + _RETRIES_TIMEOUT_S
 
-        async def retry(key: str, who: str, item_id: int) -> None:
-            while not await self.try_once(key, who, item_id):
+        async def retry(call: Call) -> None:
+            while not await self.try_once(call):
                 assert not self.unexpected, self.unexpected[0]
                 assert time.monotonic() < deadline_s, "still not available"
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
 
-        await some_at_once((retry(key, *call) for key, call in self.failed.items()), _AT_ONCE)
-
-    async def assert_kept(self) -> None:
-        """Every exchange that was answered as made is there."""
-        assert await self._ids(_EXCHANGES) >= {str(made) for made in self.succeeded.values()}
+        await some_at_once((retry(call) for call in self.failed.values()), _AT_ONCE)
 
     async def assert_each_key_settled_once(self) -> None:
-        """Retry what failed: one exchange per key, the one that was answered, and none besides."""
+        """What was answered is in the books; when all is repeated: once, and nothing besides."""
         assert not self.unexpected, self.unexpected[0]
-        await self.assert_kept()
         before = dict(self.succeeded)
+        assert set(before.items()) <= set(await self._books())
         await self.retry_failed()
         assert {key: self.succeeded[key] for key in before} == before
-        settled = dict(await self._rows(_SETTLED))
-        assert settled == self.succeeded
-        assert await self._ids(_EXCHANGES) == {str(made) for made in self.succeeded.values()}
+        assert sorted(await self._books()) == sorted(self.succeeded.items())
+        assert {mutation for mutation, _ in self.succeeded} == set(KINDS)
 
-    async def _ids(self, sql: str) -> set[str]:
-        return {str(row[0]) for row in await self._rows(sql)}
-
-    async def _rows(self, sql: str) -> list[Any]:
-        return await execute(self.town.mall, sql, item_ids=self.item_ids)
-
-
-def _exchange_id(answer: Answer) -> UUID | None:
-    made = (answer.get("data") or {}).get("oneClickExchange") or {}
-    exchange = made.get("exchange")
-    return exchange and UUID(decode_id(exchange["id"])[1])
+    async def _books(self) -> list[tuple[KeyOf, str]]:
+        """Everything that was done to these members, by kind and key, each time it was done."""
+        return [
+            ((mutation, str(key)), str(fact))
+            for mutation, kind in KINDS.items()
+            for key, fact in await execute(self.town.mall, kind.books, user_ids=self.calls.user_ids)
+        ]

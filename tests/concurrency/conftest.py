@@ -1,6 +1,6 @@
 """Two server processes before one database, as a balancer would have them; their books verified."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
 from tests.client import Client
 from tests.concurrency.operations import Members
-from tests.concurrency.servers import ServerProcess, noon_zone
+from tests.concurrency.servers import SERVE, ServerProcess, noon_zone
 from tests.databases import SECRET, migrated_database, settings_of
 
 
@@ -37,10 +37,14 @@ async def shared_town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 
 
 async def start_servers(
-    stack: AsyncExitStack, mall: Mall, directory: Path, count: int
+    stack: AsyncExitStack,
+    mall: Mall,
+    directory: Path,
+    count: int,
+    program: Sequence[str] = SERVE,
 ) -> tuple[ServerProcess, ...]:
     """Start processes that stop with the stack; returns them when they serve."""
-    servers = tuple(ServerProcess(mall.settings, directory) for _ in range(count))
+    servers = tuple(ServerProcess(mall.settings, directory, program) for _ in range(count))
     for server in servers:
         server.start()
         stack.callback(server.stop)

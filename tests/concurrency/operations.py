@@ -13,9 +13,10 @@ from schema.ids import encode_id
 from services.bulk import Writes
 from services.identifiers import new_id
 from services.mall import Mall
+from services.points.account import Cause
 from services.points.accounts import lock_accounts, save_accounts
 from services.points.expiry import expiry_of
-from services.points.ledger import Cause, grant
+from services.points.ledger import grant
 from services.transaction import transaction
 from tests.client import Client
 
@@ -30,7 +31,7 @@ mutation ($item: ID!, $key: String!) {
       replayed pointsUsed remainingPoints
       exchange {
         id points status createdAt updatedAt item { id name }
-        reward { __typename ... on ManualDelivery { note } }
+        reward { __typename ... on ManualDelivery { note } ... on Coupon { code } }
         paidFrom { pointsRecordId points expiresAt }
       }
     }
@@ -63,6 +64,43 @@ mutation ($events: [EventInput!]!) {
     ... on Problem { code message }
   }
 }
+"""
+_PROBLEM = "... on Problem { code message }"
+CANCEL = f"""
+mutation ($id: ID!) {{
+  cancelExchange(input: {{exchangeId: $id}}) {{
+    __typename ... on CancelExchangeSuccess {{ refundedPoints expiredPoints }} {_PROBLEM}
+    ... on InvalidState {{ state }}
+  }}
+}}
+"""
+GRANT = f"""
+mutation ($input: GrantPointsInput!) {{
+  grantPoints(input: $input) {{
+    __typename ... on GrantPointsSuccess {{ replayed pointsRecord {{ id }} }} {_PROBLEM}
+  }}
+}}
+"""
+REVERSE = f"""
+mutation ($input: ReverseGrantInput!) {{
+  reverseGrant(input: $input) {{
+    __typename ... on ReverseGrantSuccess {{ reversedPoints owedPoints replayed }} {_PROBLEM}
+  }}
+}}
+"""
+EXTEND = f"""
+mutation ($id: ID!, $key: String!) {{
+  extendPoints(input: {{pointsRecordId: $id, idempotencyKey: $key}}) {{
+    __typename ... on ExtendPointsSuccess {{ fee replayed }} {_PROBLEM}
+  }}
+}}
+"""
+ADJUST = f"""
+mutation ($input: AdjustPointsInput!) {{
+  adjustPoints(input: $input) {{
+    __typename ... on AdjustPointsSuccess {{ change {{ id amount }} replayed }} {_PROBLEM}
+  }}
+}}
 """
 RUN_EXPIRY = "mutation { runExpiry { expiredRecords expiredPoints } }"
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
 _PORTS = range(20_000, 32_000)  # none that the system gives to outgoing connections
+SERVE = ("cli.py", "serve")
 
 
 def noon_zone() -> str:
@@ -55,9 +57,10 @@ def verify_books(settings: Settings) -> subprocess.CompletedProcess[str]:
 
 
 class ServerProcess:
-    """`python cli.py serve` on a port of its own, its log in a file."""
+    """`python cli.py serve`, or another program, on a port of its own; its log in a file."""
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, program: Sequence[str] = SERVE) -> None:
+        self._program = program
         self.port = _free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._environment = environment_of(settings, self.port)
@@ -68,7 +71,7 @@ class ServerProcess:
         """Start the process; `ready` says when it serves."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "cli.py", "serve"],
+                [sys.executable, *self._program],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -6,6 +6,10 @@ from typing import Any
 from schema.ids import encode_id
 from tests.concurrency.conftest import Town
 from tests.concurrency.operations import (
+    CANCEL,
+    EXTEND,
+    GRANT,
+    REVERSE,
     Answer,
     add_members,
     all_at_once,
@@ -14,36 +18,6 @@ from tests.concurrency.operations import (
     some_at_once,
 )
 from tests.factories import add_item, execute, give_points, points_of
-
-_PROBLEM = "... on Problem { code message }"
-CANCEL = f"""
-mutation ($id: ID!) {{
-  cancelExchange(input: {{exchangeId: $id}}) {{
-    __typename ... on CancelExchangeSuccess {{ refundedPoints expiredPoints }} {_PROBLEM}
-  }}
-}}
-"""
-GRANT = f"""
-mutation ($input: GrantPointsInput!) {{
-  grantPoints(input: $input) {{
-    __typename ... on GrantPointsSuccess {{ replayed pointsRecord {{ id }} }} {_PROBLEM}
-  }}
-}}
-"""
-REVERSE = f"""
-mutation ($input: ReverseGrantInput!) {{
-  reverseGrant(input: $input) {{
-    __typename ... on ReverseGrantSuccess {{ reversedPoints owedPoints replayed }} {_PROBLEM}
-  }}
-}}
-"""
-EXTEND = f"""
-mutation ($id: ID!, $key: String!) {{
-  extendPoints(input: {{pointsRecordId: $id, idempotencyKey: $key}}) {{
-    __typename ... on ExtendPointsSuccess {{ fee replayed }} {_PROBLEM}
-  }}
-}}
-"""
 
 
 async def _ask(

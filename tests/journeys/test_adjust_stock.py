@@ -53,7 +53,7 @@ async def test_stock_goes_up_and_down_by_what_is_said(
     noted = await actions(mall)
     assert noted[0] == (
         olga,
-        "adjustStock",
+        "adjust_stock",
         "ExchangeItem",
         str(item_id),
         {"before": {"stock": 2}, "after": {"stock": 7}},

@@ -97,7 +97,14 @@ async def test_an_unused_coupon_is_given_back_and_revoked(mall: Mall, client: Cl
 async def test_another_coupon_is_not(mall: Mall, client: Client, status: str) -> None:
     """Used or ended: the exchange stays what it is."""
     exchange_id = await _take(mall, client, type="coupon", config={"generate": True})
-    await execute(mall, "UPDATE user_coupons SET status = :status", status=status)
+    used = status == "used"
+    await execute(
+        mall,
+        "UPDATE user_coupons SET status = :status, used_at = CASE WHEN :used THEN now() END,"
+        " used_reference = CASE WHEN :used THEN 'order 1' END",
+        status=status,
+        used=used,
+    )
     assert (await _cancel(client, exchange_id))["code"] == "INVALID_STATE"
 
 

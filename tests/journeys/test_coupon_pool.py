@@ -73,7 +73,7 @@ async def test_imported_codes_are_the_stock(mall: Mall, client: Client, pool: in
     assert await stock_of(mall, pool) == (4, 4)
     noted = await actions(mall)
     assert [action[1:4] for action in noted] == [
-        ("importCoupons", "ExchangeItem", str(item_id)) for item_id in (pool, other, pool)
+        ("import_codes", "ExchangeItem", str(item_id)) for item_id in (pool, other, pool)
     ]
     assert noted[0][4] == {
         "imported": 4,
@@ -210,8 +210,8 @@ async def test_what_cannot_be_imported(mall: Mall, client: Client, pool: int) ->
 
 
 async def test_ten_thousand_codes_fit_one_call(mall: Mall, client: Client, pool: int) -> None:
-    """And none of them is lost; sending them again changes nothing but the notes."""
-    codes = [f"CODE-{number:06d}" for number in range(10_000)]
+    """Of the longest length, and none is lost; sent again, they change nothing but the notes."""
+    codes = [f"{number:0200d}" for number in range(10_000)]
     assert (await import_codes(client, pool, *codes))["imported"] == 10_000
     assert (await import_codes(client, pool, *codes))["duplicates"] == 10_000
     assert await stock_of(mall, pool) == (10_000, 10_000)

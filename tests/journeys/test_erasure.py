@@ -22,6 +22,7 @@ from tests.factories import (
     give_points,
     points_of,
 )
+from tests.journeys.money import ask
 from tests.journeys.steps import check_in, event, exchange, record
 from tests.journeys.test_profile import UPDATE
 from tests.journeys.test_suspension import UNTIL, suspend
@@ -70,26 +71,15 @@ NOT_ABOUT_USERS = {
     "item_daily_exchanges",
     "tasks",
     "outbox",
+    "erased_subjects",
+    "erasure_salt",
     "file_imports",
-    "coupon_imports",
 }
 
 
 async def finish(mall: Mall, status: str = "completed") -> None:
     """Let every exchange that is pending come to that."""
     await execute(mall, "UPDATE exchanges SET status = :s WHERE status = 'pending'", s=status)
-
-
-async def cancel(mall: Mall, item_id: int) -> None:
-    """Cancel the item's pending exchange, as if its lots had ended: only the stock comes back."""
-    for change in (
-        "UPDATE exchange_items SET stock = stock + 1 WHERE id = :i",
-        "UPDATE item_daily_exchanges SET exchanges = exchanges - 1 WHERE item_id = :i",
-        """UPDATE exchanges SET status = 'cancelled', cancelled_at = now(), refunded_points = 0,
-           lapsed_points = points, cancel_reason = 'moved away'
-           WHERE item_id = :i AND status = 'pending'""",
-    ):
-        await execute(mall, change, i=item_id)
 
 
 @pytest.fixture
@@ -104,8 +94,9 @@ async def alice(mall: Mall, client: Client) -> int:
         await exchange(client, "alice", item, f"key {number}", shipping=SHIPPING)
     await finish(mall)
     await execute(mall, "UPDATE shipments SET tracking_number = 'track-1'")
-    await exchange(client, "alice", parcel, "key 3", shipping=SHIPPING)
-    await cancel(mall, parcel)
+    given_up = await exchange(client, "alice", parcel, "key 3", shipping=SHIPPING)
+    asked = {"exchangeId": given_up["exchange"]["id"], "reason": "moved away"}
+    await ask(client, "cancelExchange", "alice", "member", **asked)
     await wish(client, "alice", parcel)
     await check_in(client, "alice")
     seen = event(user_id, "e", mall.clock(), attributes={"seen": "White Rabbit"})
@@ -144,11 +135,25 @@ async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, al
     noted = await execute(
         mall, "SELECT operator_id, action, kind, key, details FROM operator_actions"
     )
-    assert noted == [(None, "erase", "User", str(alice), {"wishes": 1, "shipments": 2})]
+    assert noted == [(None, "erase_user", "User", str(alice), {"wishes": 1, "shipments": 2})]
     [(name, when)] = await execute(
         mall, "SELECT username, erased_at IS NOT NULL FROM users WHERE id = :i", i=alice
     )
     assert (name, when) == (f"erased-{alice}", True)
+
+
+async def test_who_erased_is_noted(mall: Mall, alice: int) -> None:
+    """If it is said, and only somebody whom the mall knows."""
+    before = await fingerprint_of_database(mall)
+    assert await erase(mall, "--yes", "--as", "olga") == (
+        1,
+        "Nothing was erased: there is nobody called 'olga'.\n",
+    )
+    assert await fingerprint_of_database(mall) == before
+    olga = await add_user(mall, "olga")
+    assert (await erase(mall, "--yes", "--as", "olga"))[0] == 0
+    noted = await execute(mall, "SELECT operator_id, action, key FROM operator_actions")
+    assert noted == [(olga, "erase_user", str(alice))]
 
 
 async def test_the_same_token_makes_somebody_new(

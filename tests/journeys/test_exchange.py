@@ -7,7 +7,7 @@ import pytest
 
 from schema.ids import encode_id
 from services.mall import Mall
-from services.points.ledger import Lot
+from services.points.account import Lot
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points, points_of

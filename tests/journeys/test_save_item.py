@@ -65,7 +65,7 @@ async def test_an_item_is_created_with_all_that_is_said_of_it(
     (row,) = await execute(mall, "SELECT id, config, total_stock FROM exchange_items")
     assert (row.config, row.total_stock) == (EVERYTHING["config"], 2**31 - 1)
     ((operator_id, action, kind, key, details),) = await actions(mall)
-    assert (operator_id, action, kind, key) == (olga, "saveItem", "ExchangeItem", str(row.id))
+    assert (operator_id, action, kind, key) == (olga, "save_item", "ExchangeItem", str(row.id))
     assert details["before"] is None
     assert (details["after"]["name"], details["after"]["stock"]) == ("黄金会员", 2**31 - 1)
 

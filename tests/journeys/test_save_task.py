@@ -16,7 +16,7 @@ from tests.journeys.operator_steps import (
     operate_in_vain,
     refused,
 )
-from tests.journeys.steps import complete, tasks
+from tests.journeys.steps import complete, event, record, tasks
 
 READ: dict[str, Any] = {"name": "阅读", "pointsReward": 20, "frequency": "DAILY"}
 CONFIG: dict[str, Any] = {
@@ -48,7 +48,7 @@ async def test_a_task_is_created_with_all_that_is_said_of_it(
     assert task == asked | {"id": task["id"], "status": "AVAILABLE", "progress": progress}
     assert [seen["name"] for seen in await tasks(client, "alice")] == ["阅读"]
     ((operator_id, action, kind, key, details),) = await actions(mall)
-    assert (operator_id, action, kind) == (olga, "saveTask", "Task")
+    assert (operator_id, action, kind) == (olga, "save_task", "Task")
     assert encode_id(kind, key) == task["id"]
     assert (details["before"], details["after"]["config"]) == (None, CONFIG)
 
@@ -61,6 +61,16 @@ async def test_a_new_task_can_be_completed(client: Client) -> None:
         ... on CompleteTaskSuccess { pointsEarned } } }"""
     data = await client.data(claim, {"id": saved["task"]["id"]}, as_="alice")
     assert data == {"completeTask": {"pointsEarned": 20}}
+
+
+@pytest.mark.usefixtures("olga")
+async def test_the_largest_reward_can_be_earned(mall: Mall, client: Client) -> None:
+    """As much as tasks may bring a day; the same for the largest amount that counts."""
+    config = {"event": "purchase", "min_amount": 1_000_000_000, "claim": "auto"}
+    await operate(client, "saveTask", **READ | {"pointsReward": 1000, "config": config})
+    (alice,) = (await execute(mall, "SELECT id FROM users WHERE external_id = 'alice'"))[0]
+    bought = event(alice, "e", mall.clock(), "purchase", amount=1_000_000_000)
+    assert (await record(client, bought))["tasksCompleted"] == 1
 
 
 @pytest.mark.usefixtures("olga")
@@ -93,6 +103,8 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"description": "a\x00"}, ["description"]),
     ({"pointsReward": 0}, ["pointsReward"]),
     ({"pointsReward": -5}, ["pointsReward"]),
+    ({"pointsReward": 1001}, ["pointsReward"]),
+    ({"pointsReward": 2**53 - 1}, ["pointsReward"]),
     ({"startsAt": "2026-11-20T04:00:00Z", "endsAt": "2026-11-20T03:00:00Z"}, ["endsAt"]),
     ({"config": []}, ["config"]),
     ({"config": 1}, ["config"]),
@@ -110,6 +122,8 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"config": {"event": "e" * 65}}, ["config", "event"]),
     ({"config": {"min_amount": "1"}}, ["config", "min_amount"]),
     ({"config": {"min_amount": -1}}, ["config", "min_amount"]),
+    ({"config": {"min_amount": 1_000_000_000.5}}, ["config", "min_amount"]),
+    ({"config": {"min_amount": 1e18}}, ["config", "min_amount"]),
     ({"config": {"verification": "yes"}}, ["config", "verification"]),
     ({"config": {"expiry": "soon"}}, ["config", "expiry"]),
     ({"config": {"expiry": {"type": "days"}}}, ["config", "expiry"]),

@@ -100,11 +100,11 @@ async def test_each_step_is_noted(mall: Mall, client: Client) -> None:
     until = "2026-11-23T04:00:00+00:00"
     assert rows == [
         (
-            *("olga", "suspend", "User", "1"),
+            *("olga", "suspend_user", "User", "1"),
             {"from": None, "to": until, "reason": "too many\nclicks"},
         ),
         (
-            *("olga", "lift suspension", "User", "1"),
+            *("olga", "lift_suspension", "User", "1"),
             {"from": until, "to": None, "reason": "a person after all"},
         ),
     ]

@@ -51,6 +51,8 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.interestOptions": (ANYONE, "interestOptions"),
     "query.user": (OPERATORS, f'user(id: "{_USER}") {{ id }}'),
     "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
+    "query.users": (OPERATORS, "users { nodes { id } }"),
+    "query.operatorActions": (OPERATORS, "operatorActions { nodes { id } }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
@@ -92,6 +94,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.updateExchange": (
         OPERATORS,
         f'updateExchange(input: {{exchangeId: "{_EXCHANGE}", status: SHIPPED}}) {{ __typename }}',
+    ),
+    "mutation.redeemCoupon": (
+        SERVICES,
+        'redeemCoupon(input: {code: "c", reference: "r"}) { __typename }',
     ),
     "mutation.updateProfile": (MEMBERS, "updateProfile(input: {}) { __typename }"),
     "mutation.suspendUser": (

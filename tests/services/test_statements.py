@@ -4,14 +4,12 @@ Exactly: one more is a round trip more for every request. The number must not gr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
-from sqlalchemy.pool import Pool
 
 from schema.ids import encode_id
 from services.catalogue.coupon_codes import CodeImport, import_codes
@@ -20,39 +18,11 @@ from services.identifiers import new_id
 from services.mall import Mall
 from services.tasks.check_in import CheckInRequest
 from services.transaction import transaction
+from services.users.suspend import suspend_user
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
-
-
-@dataclass
-class Statements:
-    """What was sent to PostgreSQL while a block of the test ran."""
-
-    seen: list[str] = field(default_factory=list)
-
-    def executes(self, _c: Any, _cursor: Any, sql: str, *_: Any) -> None:
-        """SQLAlchemy is about to execute a statement."""
-        self.seen.append(" ".join(sql.split())[:80])
-
-    def connects(self, connection: Any, _record: Any) -> None:
-        """A connection was opened: what frames a transaction is known to the driver alone."""
-        connection.driver_connection.add_query_logger(self._frames)
-
-    def _frames(self, logged: Any) -> None:
-        if logged.query.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
-            self.seen.append(logged.query)
-
-
-@pytest.fixture(autouse=True)
-def statements() -> Iterator[Statements]:
-    """Listens to every connection that is opened from now on."""
-    listening = Statements()
-    event.listen(Engine, "before_cursor_execute", listening.executes)
-    event.listen(Pool, "connect", listening.connects)
-    yield listening
-    event.remove(Pool, "connect", listening.connects)
-    event.remove(Engine, "before_cursor_execute", listening.executes)
+from tests.services.statements import Statements
 
 
 @dataclass(frozen=True)
@@ -141,6 +111,16 @@ async def _events(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     }
 
 
+async def _users(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _lots(mall, user_id, rows)
+    for number in range(rows):
+        member = await add_user(mall, f"member-{number}")
+        await _lots(mall, member, 2)
+        async with transaction(mall.stores.write) as session:
+            await suspend_user(session, user_id, member, None, "reason", mall.clock())
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -155,6 +135,28 @@ OPERATIONS = [
         "{ balance { available lots(first: 20) { nodes { points } totalCount } } }",
         3,
         _lots,
+    ),
+    Operation(
+        "users",
+        "{ users { nodes { username vip { level } checkInStreak balance {"
+        " available lots(first: 2) { nodes { points } totalCount } } } } }",
+        6,
+        _users,
+        role="operator",
+    ),
+    Operation(
+        "users by a search",
+        '{ users(search: "m") { nodes { username balance { available } } } }',
+        2,
+        _users,
+        role="operator",
+    ),
+    Operation(
+        "operatorActions",
+        "{ operatorActions { nodes { action details operator { username } } } }",
+        2,
+        _users,
+        role="operator",
     ),
     Operation("tasks", "{ tasks { name status progress { current } } }", 1, _tasks),
     Operation("items", f"{{ items(first: 20) {{ nodes {{ {_ITEM} }} }} }}", 4, _items),

@@ -23,7 +23,8 @@ from services.errors import (
 )
 from services.exchange.decide import ExchangeRequest, Placed, Settlement, decide
 from services.exchange.rewards import Coupon, ManualDelivery, Shipment, VipMembership
-from services.points.ledger import Account, Cause, InsufficientPoints, grant, spendable
+from services.points.account import Account, Cause
+from services.points.ledger import InsufficientPoints, grant, spendable
 from tests.services.exchange.settlements import NOW, USERS, batches, request, settlements
 
 Batch = list[ExchangeRequest]

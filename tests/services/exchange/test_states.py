@@ -9,7 +9,7 @@ from models.exchange import CouponStatus, ExchangeStatus
 from services.errors import InvalidState, NotFound
 from services.exchange.decide import Exchange
 from services.exchange.states import Membership, Standing, Step, take_step
-from services.points.ledger import Account
+from services.points.account import Account
 from tests.services.points.accounts import NOW
 
 _ID = UUID(int=1)

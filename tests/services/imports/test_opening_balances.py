@@ -1,33 +1,20 @@
-"""`points import`: every line once, bad ones named, killed and gone on with."""
+"""`points import`: every line once, bad ones named, and who ran it noted."""
 
-import asyncio
-import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
+from models.base import MAX_POINTS
 from services.mall import Mall
 from settings import Settings
-from tests.factories import add_user, execute, give_points
-
-_ROOT = Path(__file__).parents[3]
-
-
-def _command(settings: Settings, path: Path) -> tuple[list[str], dict[str, str]]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MALL_")},
-        "MALL_DATABASE_URL": str(settings.stores.database_url),
-        "MALL_REDIS_URL": str(settings.stores.redis_url),
-    }
-    return [sys.executable, "cli.py", "points", "import", str(path)], environment
+from tests.commands import run_command
+from tests.factories import add_user, execute, fingerprint_of_database, give_points
+from tests.journeys.operator_steps import actions
 
 
-async def _import(settings: Settings, path: Path) -> subprocess.CompletedProcess[str]:
-    command, environment = _command(settings, path)
-    return await asyncio.to_thread(
-        subprocess.run, command, cwd=_ROOT, env=environment, capture_output=True, text=True
-    )
+async def _import(
+    settings: Settings, path: Path, *options: str
+) -> subprocess.CompletedProcess[str]:
+    return await run_command(settings, "points", "import", str(path), *options)
 
 
 async def test_members_move_in_with_their_points(
@@ -68,25 +55,25 @@ async def test_members_move_in_with_their_points(
         ("carol", 10**12),
     ]
     assert balances[1].username == "李, 雷"
-    rejected = (tmp_path / "balances.csv.rejected.csv").read_text(errors="replace").split("\n")
+    rejected = (tmp_path / "balances.csv.rejected.csv").read_text().split("\n")[:-1]
     points = "points must be a whole number from 1 to 1000000000000"
-    text = "not CSV in UTF-8 with as many values as columns"
     instant = "expires_at must be an instant such as 2027-01-31T00:00:00Z"
-    assert [line.rpartition(",")[2] for line in rejected] == [
-        points,
-        points,
-        "expires_at lies in the past",
-        instant,
-        "user needs 1 to 255 characters",
-        text,
-        points,
-        instant,
-        points,
-        text,
-        text,
-        "another opening balance of this user stands above",
-        "",
+    assert [line.split(",", 2)[:2] for line in rejected] == [
+        ["5", points],
+        ["6", points],
+        ["7", "expires_at lies in the past"],
+        ["8", instant],
+        ["9", "user needs 1 to 255 characters"],
+        ["11", "not as many values as columns"],
+        ["12", points],
+        ["13", "another opening balance of this user stands above"],
+        ["14", instant],
+        ["15", points],
+        ["16", "control characters"],
+        ["17", "not UTF-8"],
     ]
+    assert rejected[0].endswith(",carol,0,,")
+    assert rejected[-1].endswith(r",\xcd\xf5\xce\xe5,5,,")
 
 
 async def test_a_file_counts_once(mall: Mall, settings: Settings, tmp_path: Path) -> None:
@@ -111,44 +98,57 @@ async def test_a_file_of_no_use_is_refused(settings: Settings, tmp_path: Path) -
     assert "the first line must name the columns user, points" in refused.stderr
 
 
-async def test_a_killed_import_goes_on_where_it_was(
+async def test_what_was_imported_is_noted(mall: Mall, settings: Settings, tmp_path: Path) -> None:
+    """When it begins and when it ends, by whom, if that is said; never what is done already."""
+    olga = await add_user(mall, "olga")
+    path = tmp_path / "balances.csv"
+    path.write_text("user,points\nalice,100\nbob,0\nalice,100\n")
+    first = await _import(settings, path, "--as", "olga", "--rejected", str(tmp_path / "wrong"))
+    assert first.stdout == f"1 imported, 1 known before, 1 rejected (see {tmp_path}/wrong)\n"
+    assert (tmp_path / "wrong").read_text().startswith("3,points must be")
+    [(import_id, digest)] = await execute(mall, "SELECT id, digest FROM file_imports")
+    noted = {"file": "balances.csv", "digest": digest.hex()}
+    begun, done = (
+        {"imported": number, "duplicates": number, "rejected": number} for number in (0, 1)
+    )
+    assert await actions(mall) == [
+        (olga, "import_points", "FileImport", str(import_id), {"phase": "begin", **noted, **begun}),
+        (olga, "import_points", "FileImport", str(import_id), {"phase": "finish", **noted, **done}),
+    ]
+    assert (await _import(settings, path)).returncode == 0
+    other = tmp_path / "other.csv"
+    other.write_text("user,points\n")
+    assert (await _import(settings, other)).stdout == "0 imported, 0 known before, 0 rejected\n"
+    noted_by = [action[0] for action in await actions(mall)]
+    assert noted_by == [olga, olga, None, None]
+
+
+async def test_nobody_runs_nothing(mall: Mall, settings: Settings, tmp_path: Path) -> None:
+    """An external id that no user has, and a place for lines that is the file itself: exit 1."""
+    path = tmp_path / "balances.csv"
+    path.write_text("user,points\nalice,100\n")
+    before = await fingerprint_of_database(mall)
+    for options, problem in (
+        (("--as", "olga"), "there is nobody called 'olga'"),
+        (("--rejected", str(path)), "is the file to import"),
+    ):
+        refused = await _import(settings, path, *options)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"Nothing more was imported: {problem}" in refused.stderr.replace(f"{path} ", "")
+    assert path.read_text() == "user,points\nalice,100\n"
+    assert await fingerprint_of_database(mall) == before
+
+
+async def test_a_balance_that_does_not_fit_is_rejected_alone(
     mall: Mall, settings: Settings, tmp_path: Path
 ) -> None:
-    """Killed three times in the middle; in the end everybody has what their line says, once."""
-    path, count = tmp_path / "balances.csv", 120_000
-    path.write_text(
-        "user,points\n"
-        + "".join(f"member-{n},{n % 1000 + 1}\nbad,{n}.5\n" for n in range(count // 2))
-    )
-    command, environment = _command(settings, path)
-    for _ in range(3):
-        process = await asyncio.create_subprocess_exec(
-            *command, cwd=_ROOT, env=environment, stderr=subprocess.DEVNULL
-        )
-        await _until_it_moves(mall, process)
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-    [(position, size)] = await execute(mall, "SELECT position, size FROM file_imports")
-    assert 0 < position < size
+    """The member keeps what is there, and the others of the file move in."""
+    rich = await add_user(mall, "rich")
+    await give_points(mall, rich, MAX_POINTS - 3)
+    path = tmp_path / "balances.csv"
+    path.write_text("user,points\nrich,4\nbob,5\n")
     done = await _import(settings, path)
-    assert done.stdout.startswith("60,000 imported, 0 known before, 60,000 rejected")
-    found = await execute(
-        mall,
-        "SELECT count(*), sum(points), count(*) FILTER (WHERE audit_sequence <> 1) FROM users",
-    )
-    assert found == [(60_000, sum(n % 1000 + 1 for n in range(count // 2)), 0)]
-    rejected = (tmp_path / "balances.csv.rejected.csv").read_text().splitlines()
-    assert (len(rejected), len(set(rejected))) == (60_000, 60_000)
-
-
-async def _until_it_moves(mall: Mall, process: asyncio.subprocess.Process) -> None:
-    """Until one more piece is committed."""
-
-    async def position() -> int:
-        rows = await execute(mall, "SELECT position FROM file_imports")
-        return rows[0][0] if rows else 0
-
-    before = await position()
-    async with asyncio.timeout(60):
-        while await position() == before and process.returncode is None:  # noqa: ASYNC110 - it moves elsewhere
-            await asyncio.sleep(0.02)
+    assert done.stdout.startswith("1 imported, 0 known before, 1 rejected")
+    balances = await execute(mall, "SELECT external_id, points FROM users ORDER BY 1")
+    assert balances == [("bob", 5), ("rich", MAX_POINTS - 3)]
+    assert "no balance can hold as many" in (tmp_path / "balances.csv.rejected.csv").read_text()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis.strategies as st
 
 from models.points import PointsRecordStatus
-from services.points.ledger import Account, Lot, drawing_order
+from services.points.account import Account, Lot, drawing_order
 
 NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)
 

@@ -7,6 +7,7 @@ refuse it, the constraint goes first. `place` is the row that must be named, wit
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from sqlalchemy import text
 
@@ -24,6 +25,7 @@ from services.points.grant import grant_request
 from services.points.reverse import reversal_request
 from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
+from services.tasks.events import IncomingEvent, record_events
 from services.transaction import transaction
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, execute, give_points
@@ -31,12 +33,16 @@ from tests.factories import add_item, add_task, add_user, execute, give_points
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is done to the database, and which check must name which row for it."""
+    """What is done to the database, and which check must name which row for it.
+
+    `alone`: no other check finds it, so without that one it would stay unseen.
+    """
 
     rule: str
     place: str
     sql: str
     without: tuple[str, ...] = ()
+    alone: bool = False
 
 
 _PHANTOM = "00000000-0000-7000-8000-000000000001"
@@ -330,6 +336,12 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
     )
     step = exchange_step(placed.exchange_id, erin, ExchangeStatus.CANCELLED, by_operator=False)
     await mall.steps.submit(step)
+    purchase = IncomingEvent("order-3", erin, "purchase", Decimal(30), clock(), {})
+    async with transaction(mall.stores.write) as session:
+        await record_events(session, [purchase], clock=clock, zone=mall.zone)
+    ((bought,),) = await execute(
+        mall, "SELECT points_record_id FROM points_grants WHERE reference = 'order-3'"
+    )
     pool = await add_item(mall, stock=2, type="coupon", config={})
     await execute(
         mall,
@@ -340,6 +352,7 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
         "erin": erin,
         "withheld_lot": held.lot_id,
         "extended_lot": ending.id,
+        "bought_lot": bought,
         "cancelled": placed.exchange_id,
         "pool": pool,
     }

@@ -11,17 +11,13 @@ from hypothesis import assume, given
 
 from models.points import PointsAction, PointsRecordStatus
 from services.errors import MemberSuspended
+from services.points.account import Account, Cause, Lot, drawing_order, require_not_suspended
 from services.points.ledger import (
-    Account,
-    Cause,
     InsufficientPoints,
-    Lot,
     LotsNotLoaded,
-    drawing_order,
     expire_due,
     grant,
     redeem,
-    require_not_suspended,
     spendable,
 )
 from tests.services.points.accounts import ENDS, LATER_ENDS, MOMENTS, NOW, accounts, is_due, lots

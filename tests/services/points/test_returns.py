@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from models.points import PointsRecordStatus
-from services.points.ledger import Account, Cause, Lot, grant, redeem, spendable
+from services.points.account import Account, Cause, Lot
+from services.points.ledger import grant, redeem, spendable
 from services.points.returns import Grant, refund, reverse
 from tests.services.points.accounts import NOW, accounts
 

@@ -18,7 +18,10 @@ from services.points.verify_rewards import REWARD_CHECKS
 from settings import Settings
 from tests.clock import MovableClock
 from tests.factories import execute
+from tests.services.points.corrupted_returns import RETURN_CORRUPTIONS
 from tests.services.points.corruptions import CORRUPTIONS, Corruption, arrange_books, plant
+
+_ALL = (*CORRUPTIONS, *RETURN_CORRUPTIONS)
 
 _ROOT = Path(__file__).parents[3]
 _SECTION = re.compile(r"^(\S.*): \d+ row\(s\)\n((?:  .*\n)+)", re.MULTILINE)
@@ -68,26 +71,27 @@ async def test_right_books_have_no_violation(
 def test_every_check_has_a_corruption() -> None:
     """A check that no corruption here triggers may never have worked."""
     checks = _CHECKS.keys() | REWARD_CHECKS.keys() | RETURN_CHECKS.keys()
-    assert {corruption.rule for corruption in CORRUPTIONS} == checks
+    assert {corruption.rule for corruption in _ALL} == checks
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: f"{c.rule}, {c.place}")
+@pytest.mark.parametrize("corruption", _ALL, ids=lambda c: f"{c.rule}, {c.place}")
 async def test_a_corruption_is_named(
     spoilt_mall: Mall, names: dict[str, object], corruption: Corruption
 ) -> None:
-    """The check finds the one row that was spoilt, and names it."""
+    """The check finds the one row that was spoilt, and names it; where no other would, alone."""
     await plant(spoilt_mall, corruption, names)
     violations = {violation.rule: violation for violation in await _verify(spoilt_mall)}
     found = violations[corruption.rule]
     assert len(found.rows) == 1
     assert found.rows[0].startswith(corruption.place.format(**names) + ": ")
+    assert not corruption.alone or violations.keys() == {corruption.rule}
 
 
 async def test_the_command_names_every_corruption(
     spoilt_mall: Mall, settings: Settings, names: dict[str, object]
 ) -> None:
     """With one of every kind planted it exits 1, and every row stands below its rule."""
-    planted = {corruption.rule: corruption for corruption in reversed(CORRUPTIONS)}
+    planted = {corruption.rule: corruption for corruption in reversed(_ALL)}
     for corruption in planted.values():
         await plant(spoilt_mall, corruption, names)
     verified = await _verify_as_operator(settings)

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 
 from models.tasks import TaskFrequency
 from services.errors import VerificationRequired
-from services.points.ledger import Account
+from services.points.account import Account
 from services.tasks.complete import CompletionRequest, TaskSettlement
 from services.tasks.events import EventSettlement, IncomingEvent, RecordedEvents
 from services.tasks.rules import Earned, Progress, Task, parse_rules, period_start

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 
 from services.errors import NotFound
-from services.points.ledger import Account
+from services.points.account import Account
 from services.tasks.check_in import (
     CheckedIn,
     CheckInRequest,

@@ -1,14 +1,14 @@
 """Jobs: when an outbox row is due, what became of it, and which slots of the schedule are past.
 
-Revision: 0020, after 0007
+Revision: 0011, after 0010
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 
 _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 _INDEXES = (

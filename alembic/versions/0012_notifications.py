@@ -1,6 +1,6 @@
 """Notifications: devices, preferences, every push and what became of it, campaigns.
 
-Revision: 0021, after 0020
+Revision: 0012, after 0011
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:

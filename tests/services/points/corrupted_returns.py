@@ -1,0 +1,55 @@
+"""More ways to spoil the books: what came back, what can be taken back, what was extended."""
+
+from tests.services.points.corruptions import Corruption
+
+RETURN_CORRUPTIONS = (
+    Corruption(
+        "a refund is not what its exchange drew, lot by lot",
+        "exchange {cancelled}",
+        "WITH moved AS (UPDATE lot_draws draw SET points = draw.points"
+        " + CASE points_record_id WHEN :extended_lot THEN 3 ELSE -3 END FROM points_audit_log log"
+        " WHERE (log.user_id, log.sequence) = (draw.user_id, draw.sequence)"
+        " AND log.user_id = :erin AND log.action = 'refund' RETURNING points_record_id AS id)"
+        " UPDATE points_records lot"
+        " SET points = points - CASE lot.id WHEN :extended_lot THEN 3 ELSE -3 END"
+        " FROM moved WHERE moved.id = lot.id",
+        alone=True,
+    ),
+    Corruption(
+        "a lot that can be taken back has no grant",
+        "lot {bought_lot} of user {erin}",
+        "DELETE FROM points_grants WHERE points_record_id = :bought_lot",
+        alone=True,
+    ),
+    Corruption(
+        "a lot that can be taken back has no grant",
+        "lot {withheld_lot} of user {erin}",
+        "DELETE FROM points_grants WHERE points_record_id = :withheld_lot",
+    ),
+    Corruption(
+        "an extended lot and the audit row that extended it differ",
+        "lot {spare_lot} of user {alice}",
+        "UPDATE points_records SET extended_at = now() WHERE id = :spare_lot",
+        alone=True,
+    ),
+    Corruption(
+        "an extended lot and the audit row that extended it differ",
+        "lot {extended_lot} of user {erin}",
+        "UPDATE points_records SET extended_at = NULL WHERE id = :extended_lot",
+        alone=True,
+    ),
+    Corruption(
+        "an extended lot and the audit row that extended it differ",
+        "lot {extended_lot} of user {erin}",
+        "UPDATE points_records SET extended_at = extended_at + interval '1 second'"
+        " WHERE id = :extended_lot",
+        alone=True,
+    ),
+    Corruption(
+        "an extended lot and the audit row that extended it differ",
+        "lot nothing of user {erin}",
+        "INSERT INTO points_audit_log SELECT user_id, sequence + 1000, 'extend', 0, points_after,"
+        " points_after, 'extension', 'nothing', details, created_at, created_by"
+        " FROM points_audit_log WHERE user_id = :erin AND action = 'extend'",
+    ),
+)
