@@ -1,0 +1,1 @@
+"""Pushes: what is said to members on their phones, and how it gets there."""
