@@ -1,6 +1,5 @@
 """APNs over HTTP/2 with provider tokens, through httpx2. Why not apns2: `docs/decisions/0016`."""
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -34,7 +33,6 @@ class ApnsChannel:
         self._endpoint = settings.apns_endpoint
         self._topic = topic
         self._lifetime_s = settings.push_lifetime_s
-        self._timeout_s = settings.push_timeout_s
         self._clock = clock
         self._token = ApnsToken(key, clock)
         self._connections = ApnsConnections(settings)
@@ -60,9 +58,7 @@ class ApnsChannel:
     async def _post(self, message: PushMessage, body: bytes, token: str) -> ApnsAnswer:
         url = f"{self._endpoint}/3/device/{message.token}"
         headers = self._headers(message, body, token)
-        # httpx2's timeouts are per read: a provider that drips would hold us for ever.
-        async with self._connections.borrow() as client, asyncio.timeout(self._timeout_s):
-            answer = await client.post(url, content=body, headers=headers)
+        answer = await self._connections.post(url, body, headers)
         return ApnsAnswer(
             answer.status_code,
             answer.headers.get("apns-id", headers["apns-id"]),

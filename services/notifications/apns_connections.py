@@ -1,8 +1,7 @@
 """The connection to APNs that is in use, and those that only finish what they have begun."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import httpx2
 import structlog
@@ -28,11 +27,13 @@ class _Client:
 
 
 class ApnsConnections:
-    """Lends the client in use; after any trouble the next request gets a new one.
+    """Posts over the client in use; after any trouble the next request gets a new one.
 
     httpx2 does not recover by itself: a spoiled connection keeps its place in the pool until it
-    expires, and a request given up for its timeout leaves its stream open, until APNs allows no
-    more of them.
+    expires, and a request given up keeps its stream, until APNs allows no more of them. Nor may a
+    request be cancelled while others share its connection: half a frame written spoils it for all.
+    So one that takes too long is left behind on its retired client, and cancelled when nobody
+    waits for anything there any more.
     """
 
     def __init__(self, settings: NotificationSettings) -> None:
@@ -40,30 +41,55 @@ class ApnsConnections:
         ca_file = settings.push_ca_file
         # Built once: it is what makes a client expensive.
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._timeout = httpx2.Timeout(
-            settings.push_timeout_s, connect=settings.push_connect_timeout_s
-        )
+        self._timeout_s = settings.push_timeout_s
+        self._limits_s = httpx2.Timeout(self._timeout_s, connect=settings.push_connect_timeout_s)
         self._current: _Client | None = None
+        self._requests: set[asyncio.Task[httpx2.Response]] = set()
 
-    @asynccontextmanager
-    async def borrow(self) -> AsyncGenerator[httpx2.AsyncClient]:
-        """Lend the client for one request; whatever is raised within retires it."""
+    async def post(self, url: str, content: bytes, headers: dict[str, str]) -> httpx2.Response:
+        """Post once and wait for the answer at most as long as the settings say.
+
+        Raises TimeoutError and whatever httpx2 raises.
+        """
         client = self._in_use()
+        request = asyncio.create_task(self._post(client, url, content, headers))
+        self._requests.add(request)
+        request.add_done_callback(self._forget)
+        # httpx2's timeouts are per read: a provider that drips would hold us for ever.
+        await asyncio.wait((request,), timeout=self._timeout_s)
+        if not request.done():
+            self._retire(client, "TimeoutError")
+            raise TimeoutError
+        return request.result()
+
+    async def aclose(self) -> None:
+        """Give up what is under way, and close the client in use; the others close themselves."""
+        for request in self._requests:
+            request.cancel()
+        await asyncio.gather(*self._requests, return_exceptions=True)
+        if self._current is not None:
+            await self._current.http.aclose()
+
+    async def _post(
+        self, client: _Client, url: str, content: bytes, headers: dict[str, str]
+    ) -> httpx2.Response:
         client.under_way += 1
         try:
-            yield client.http
+            # Twice: whoever began before this client was retired has given up by then as well.
+            async with asyncio.timeout(2 * self._timeout_s):
+                return await client.http.post(url, content=content, headers=headers)
         except BaseException as error:
-            self._retire(client, error)
+            self._retire(client, type(error).__name__)
             raise
         finally:
             client.under_way -= 1
             if client.is_retired and client.under_way == 0:
                 await client.http.aclose()
 
-    async def aclose(self) -> None:
-        """Close the client in use; the retired ones close themselves."""
-        if self._current is not None:
-            await self._current.http.aclose()
+    def _forget(self, request: asyncio.Task[httpx2.Response]) -> None:
+        self._requests.discard(request)
+        if not request.cancelled():
+            request.exception()  # nobody may be left to be told
 
     def _in_use(self) -> _Client:
         if self._current is None or self._current.is_retired:
@@ -72,11 +98,11 @@ class ApnsConnections:
 
     def _new_client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            verify=self._tls, http1=False, http2=True, limits=_LIMITS, timeout=self._timeout
+            verify=self._tls, http1=False, http2=True, limits=_LIMITS, timeout=self._limits_s
         )
 
     @staticmethod
-    def _retire(client: _Client, error: BaseException) -> None:
+    def _retire(client: _Client, problem: str) -> None:
         if not client.is_retired:
             client.is_retired = True
-            _log.info("apns_connection_replaced", problem=type(error).__name__)
+            _log.info("apns_connection_replaced", problem=problem)

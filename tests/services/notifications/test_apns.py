@@ -305,3 +305,48 @@ async def test_a_lost_connection_does_not_open_the_breaker(
         assert {type(outcome) for outcome in outcomes} == {RetryLater}
         doubles.apns.script.default = "success"
         assert isinstance((await provider.send([message_to(PHONE)]))[0], Sent)
+
+
+async def test_a_push_that_takes_too_long_spoils_no_other(
+    doubles: Doubles, clock: UnixClock
+) -> None:
+    """Those on its connection are answered, although it is given up in their middle."""
+    kinds = ["slow" if number % 20 == 0 else "success" for number in range(800)]
+    for number, kind in enumerate(kinds):
+        doubles.apns.script.set(phone(number), kind)
+    changes = {"push_timeout_s": 1.5, "apns_streams": 60, "push_breaker_failures": 1_000}
+    async with open_providers(doubles.settings(**changes), clock, clock) as providers:
+        messages = [message_to(phone(number), number) for number in range(800)]
+        outcomes = await providers["ios"].send(messages)
+    expected = [RetryLater if kind == "slow" else Sent for kind in kinds]
+    assert [type(outcome) for outcome in outcomes] == expected
+
+
+async def test_callers_that_are_cancelled_spoil_no_other(
+    doubles: Doubles, clock: UnixClock
+) -> None:
+    """Wherever in a request they are: half a frame would end the connection for everybody."""
+    async with open_providers(doubles.settings(push_timeout_s=10), clock, clock) as providers:
+        provider = providers["ios"]
+        await provider.send([message_to(OTHER)])
+        callers = [
+            asyncio.create_task(provider.send([message_to(PHONE, number)])) for number in range(80)
+        ]
+        others = asyncio.create_task(provider.send([message_to(phone(n), n) for n in range(200)]))
+        for caller in callers:
+            await asyncio.sleep(0)
+            caller.cancel()
+        assert {type(outcome) for outcome in await others} == {Sent}
+        assert doubles.apns.connections == 1
+
+
+async def test_closing_does_not_wait_for_what_was_left_behind(
+    doubles: Doubles, clock: UnixClock
+) -> None:
+    """Nobody is there to be told."""
+    doubles.apns.script.set(PHONE, "slow")
+    async with open_providers(doubles.settings(push_timeout_s=20), clock, clock) as providers:
+        sending = asyncio.create_task(providers["ios"].send([message_to(PHONE)]))
+        await providers["ios"].send([message_to(OTHER)])
+        sending.cancel()
+    assert doubles.apns.record.of(PHONE)
