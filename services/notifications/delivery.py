@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from services.notifications.breaker import Attempt, Breaker, Open
 from services.notifications.providers import Outcome, PushChannel, PushMessage, RetryLater
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Delivery:
@@ -37,9 +41,17 @@ class Delivery:
     async def _deliver(self, attempt: Attempt, message: PushMessage) -> Outcome:
         failed, after_s = None, None
         try:
-            outcome = await self._channel.deliver(message)
+            outcome = await self._outcome(message)
+            if isinstance(outcome, RetryLater):
+                after_s = outcome.after_s
             failed = isinstance(outcome, RetryLater) and outcome.is_outage
-            after_s = outcome.after_s if isinstance(outcome, RetryLater) else None
-            return outcome
         finally:  # also when cancelled: a probe must not be awaited for ever
             self._breaker.settle(attempt, failed=failed, after_s=after_s)
+        return outcome
+
+    async def _outcome(self, message: PushMessage) -> Outcome:
+        try:
+            return await self._channel.deliver(message)
+        except Exception as error:  # noqa: BLE001 - a bug in one must not take the others along
+            _log.error("push_failed", exc_info=error)
+            return RetryLater(None, f"unexpected: {type(error).__name__}")

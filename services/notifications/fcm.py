@@ -49,7 +49,13 @@ class FcmChannel:
     async def deliver(self, message: PushMessage) -> Outcome:
         """Hand a message to FCM; never raises for what FCM or the network does."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._deliver, message)
+        push = loop.run_in_executor(self._threads, self._deliver, message)
+        # A thread's own limits are per step: connecting, each read, and the same for the token.
+        await asyncio.wait((push,), timeout=self._timeout_s)
+        if push.done():
+            return push.result()
+        push.cancel()  # if no thread has come to it yet, none shall
+        return RetryLater(None, "FCM: TimeoutError", is_outage=True)
 
     async def aclose(self) -> None:
         """Close the connections. What a cancelled caller left under way ends within its time."""
