@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _CONFIG = SettingsConfigDict(env_prefix="MALL_", frozen=True, extra="ignore")
@@ -158,6 +158,45 @@ class JobSettings(BaseSettings):
         return url
 
 
+class NotificationSettings(BaseSettings):
+    """Who delivers pushes: FCM to Android and the web, APNs to iOS.
+
+    A provider without credentials is not used; its pushes are recorded, not sent.
+    """
+
+    model_config = _CONFIG
+
+    fcm_service_account_file: Path | None = None
+    fcm_endpoint: str = "https://fcm.googleapis.com"
+    fcm_threads: int = Field(default=16, ge=1, le=256)
+    apns_key_file: Path | None = None
+    apns_key_id: str | None = None
+    apns_team_id: str | None = None
+    apns_topic: str | None = None
+    apns_endpoint: str = "https://api.push.apple.com"
+    apns_streams: int = Field(default=100, ge=1, le=100)  # httpx2 opens no more on a connection
+    push_ca_file: Path | None = None
+    push_connect_timeout_s: float = Field(default=3.0, gt=0)
+    push_timeout_s: float = Field(default=10.0, gt=0)
+    push_lifetime_s: int = Field(default=86_400, ge=0, le=2_419_200)  # FCM keeps none longer
+    push_breaker_failures: int = Field(default=5, ge=1)
+    push_breaker_open_s: float = Field(default=30.0, gt=0)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object, field: ValidationInfo) -> object:
+        # "" as a path would be the current directory.
+        return cls.model_fields[str(field.field_name)].default if value == "" else value
+
+    @field_validator("fcm_endpoint", "apns_endpoint")
+    @classmethod
+    def _is_encrypted(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must begin with https://")
+        return url.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All groups, built once and passed in."""
@@ -166,6 +205,7 @@ class Settings:
     stores: StoreSettings
     access: AccessSettings
     captcha: CaptchaSettings
+    notifications: NotificationSettings
     server: ServerSettings
     jobs: JobSettings = field(default_factory=JobSettings)
 
@@ -180,6 +220,7 @@ def load_settings() -> Settings:
         stores=StoreSettings(),
         access=AccessSettings(),
         captcha=CaptchaSettings(),
+        notifications=NotificationSettings(),
         server=ServerSettings(),
         jobs=JobSettings(),
     )

@@ -27,6 +27,7 @@ from settings import (
     AccessSettings,
     CaptchaSettings,
     MallSettings,
+    NotificationSettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -136,6 +137,7 @@ def settings(database_url: str, redis_url: str, captcha: CaptchaSettings) -> Set
         stores=StoreSettings(database_url=database_url, redis_url=redis_url),
         access=AccessSettings(jwt_secret=SecretStr(SECRET)),
         captcha=captcha,
+        notifications=NotificationSettings(),
         server=ServerSettings(),
     )
 

@@ -13,6 +13,7 @@ from settings import (
     AccessSettings,
     CaptchaSettings,
     MallSettings,
+    NotificationSettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -47,5 +48,6 @@ def settings_of(
         stores=StoreSettings(database_url=database_url, redis_url=redis_url),
         access=AccessSettings(jwt_secret=SecretStr(SECRET)),
         captcha=CaptchaSettings(),
+        notifications=NotificationSettings(),
         server=ServerSettings(log_level="warning"),
     )

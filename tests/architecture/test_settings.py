@@ -6,12 +6,20 @@ from settings import (
     AccessSettings,
     CaptchaSettings,
     MallSettings,
+    NotificationSettings,
     ServerSettings,
     StoreSettings,
 )
 from tests.architecture.source import ROOT
 
-GROUPS = (MallSettings, StoreSettings, AccessSettings, CaptchaSettings, ServerSettings)
+GROUPS = (
+    MallSettings,
+    StoreSettings,
+    AccessSettings,
+    CaptchaSettings,
+    NotificationSettings,
+    ServerSettings,
+)
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 
 
