@@ -9,11 +9,12 @@ import typer
 
 from app import configure_logging
 from commands.opening import run_in_mall
-from jobs.registry import JOBS
+from jobs.registry import jobs_with
 from jobs.schedule import SCHEDULE
 from jobs.scheduler import keep_schedule
 from jobs.worker import work
 from services.mall import Mall
+from services.notifications.open import open_providers
 from services.outbox import failed_jobs, retry_failed
 from services.transaction import reading, transaction
 from settings import load_settings
@@ -25,7 +26,8 @@ def worker() -> None:
     """Run jobs, and send the brokers what transactions asked for."""
 
     async def until_stopped(mall: Mall) -> int:
-        await work(mall, JOBS, _stop_signal())
+        async with open_providers(mall.settings.notifications) as providers:
+            await work(mall, jobs_with(providers), _stop_signal())
         return 0
 
     _run(until_stopped)

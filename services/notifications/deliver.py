@@ -87,6 +87,13 @@ _TARGETS = text(
     ORDER BY push.id, devices.id
     """
 )
+_STILL_OURS = text(
+    """
+    SELECT id FROM push_records
+    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until = :leased_until
+    ORDER BY id FOR UPDATE
+    """
+)
 # One that registered again since is another device to the provider.
 _DROP_DEVICES = text(
     """
@@ -101,9 +108,10 @@ _DROP_DEVICES = text(
 
 @dataclass(slots=True)
 class Batch:
-    """Pushes that a worker has taken, and what the providers said of each of their devices."""
+    """Pushes that a worker has taken, until when, and what the providers said of their devices."""
 
     pushes: list[DuePush]
+    leased_until: datetime
     resolved: dict[UUID, Resolution] = field(default_factory=dict[UUID, Resolution])
     outcomes: dict[UUID, list[tuple[Target, Outcome]]] = field(
         default_factory=lambda: defaultdict[UUID, list[tuple[Target, Outcome]]](list)
@@ -133,7 +141,7 @@ async def take_pushes(session: AsyncSession, push_ids: Sequence[str], now: datet
     await _come_again(session, ids, list(pushes), now)
     if pushes:
         await _load(session, pushes)
-    return Batch(list(pushes.values()))
+    return Batch(list(pushes.values()), leased_until)
 
 
 async def _come_again(
@@ -191,9 +199,13 @@ async def send_pushes(
 
 
 async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> None:
-    """Write down what became of every push; what is to be tried again is asked for."""
+    """Write down what became of every push; what is to be tried again is asked for.
+
+    What another worker has taken meanwhile is that one's: only what devices got is noted of it.
+    """
     writes = Writes()
-    resolutions = {push.id: _resolution(batch, push, now) for push in batch.pushes}
+    ours = await _still_ours(session, batch)
+    resolutions = {push.id: _resolution(batch, push, now) for push in ours}
     _note_deliveries(writes, batch, now)
     rows = [
         (key, found.status, found.reason, now if found.status is PushStatus.SENT else None, None)
@@ -201,12 +213,20 @@ async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> N
     ]
     columns = ("id", "status", "reason", "sent_at", "leased_until")
     writes.update(PushRecord, columns, rows)
-    _ask_again(writes, batch, resolutions, now)
+    _ask_again(writes, ours, resolutions, now)
     await _drop_devices(session, batch)
     await writes.flush(session)
     for key, found in resolutions.items():
         if found.status is not PushStatus.SENT:
             _log.info("push_not_sent", push=str(key), status=found.status, reason=found.reason)
+
+
+async def _still_ours(session: AsyncSession, batch: Batch) -> list[DuePush]:
+    """The pushes whose lease is the one that this batch took, locked."""
+    push_ids = [push.id for push in batch.pushes]
+    parameters = {"push_ids": push_ids, "leased_until": batch.leased_until}
+    ours = set((await session.execute(_STILL_OURS, parameters)).scalars())
+    return [push for push in batch.pushes if push.id in ours]
 
 
 def _resolution(batch: Batch, push: DuePush, now: datetime) -> Resolution:
@@ -234,11 +254,14 @@ def _answer(outcome: Outcome) -> tuple[str | None, str | None]:
 
 
 def _ask_again(
-    writes: Writes, batch: Batch, resolutions: Mapping[UUID, Resolution], now: datetime
+    writes: Writes,
+    pushes: Sequence[DuePush],
+    resolutions: Mapping[UUID, Resolution],
+    now: datetime,
 ) -> None:
     again = (
         (push.id, push.type, _rounded(again_at))
-        for push in batch.pushes
+        for push in pushes
         if (again_at := resolutions[push.id].again_at) is not None
     )
     ask_for_delivery(writes, again, now)

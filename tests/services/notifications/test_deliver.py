@@ -1,0 +1,262 @@
+"""What becomes of pushes, by what the providers answer: never lost in silence, never sent twice
+to a device that has it, and tried again as the provider asks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from models.notifications import PushType
+from services.mall import Mall
+from services.notifications.deliver import LEASE_S, note_outcomes, take_pushes
+from services.notifications.settle import LIFETIME
+from services.transaction import transaction
+from settings import NotificationSettings
+from tests.clock import MovableClock
+from tests.doubles.both import Doubles, both_doubles
+from tests.factories import add_user, execute
+from tests.services.notifications.pushing import (
+    PostOffice,
+    add_device,
+    devices,
+    draft,
+    post_office,
+    pushes,
+)
+
+IOS = "ab" * 32
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    """A Friday noon in Shanghai."""
+    return MovableClock()
+
+
+@pytest.fixture
+async def doubles(tmp_path: Path) -> AsyncIterator[Doubles]:
+    """FCM and APNs."""
+    async with both_doubles(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def office(mall: Mall, doubles: Doubles) -> AsyncIterator[PostOffice]:
+    """Delivers through both."""
+    async with post_office(mall, doubles.settings()) as opened:
+        yield opened
+
+
+async def test_a_push_reaches_every_device_of_the_member(
+    mall: Mall, office: PostOffice, doubles: Doubles
+) -> None:
+    """Android, web and iOS, with the texts, what the app needs, and one collapse id."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await add_device(mall, alice, "browser", "web")
+    await add_device(mall, alice, IOS, "ios")
+    await draft(mall, alice)
+    assert await office.deliver() == 1
+    assert await pushes(mall) == [("sent", None)]
+    (phone,) = doubles.fcm.record.of("phone")
+    (browser,) = doubles.fcm.record.of("browser")
+    (ios,) = doubles.apns.record.of(IOS)
+    assert phone.collapse_id == browser.collapse_id == ios.collapse_id
+    assert phone.body["message"]["notification"] == {"title": "标题", "body": "内容"}
+    data = phone.body["message"]["data"]
+    assert (data["number"], data["name"], data["type"]) == ("7", "x", "EXCHANGE_CONFIRMATION")
+    assert ios.body["pushId"] == data["pushId"]
+    assert await office.deliver() == 0
+
+
+@pytest.mark.parametrize("answer", ["unregistered", "bad_token", "sender_mismatch"])
+async def test_a_device_that_is_gone_is_dropped(
+    mall: Mall, office: PostOffice, doubles: Doubles, answer: str
+) -> None:
+    """The push has failed where it was the only one; another device still gets it."""
+    alice, bob = await add_user(mall, "alice"), await add_user(mall, "bob")
+    for user_id, token in ((alice, "gone-1"), (bob, "gone-2"), (bob, "there")):
+        await add_device(mall, user_id, token)
+    for token in ("gone-1", "gone-2"):
+        doubles.fcm.script.set(token, answer)
+    await draft(mall, alice, bob)
+    await office.deliver()
+    assert await pushes(mall) == [("failed", "no_device"), ("sent", None)]
+    assert await devices(mall) == ["there"]
+
+
+async def test_a_device_that_registered_again_is_kept(
+    mall: Mall, office: PostOffice, doubles: Doubles
+) -> None:
+    """APNs says since when a token is gone; one that was seen later is another's."""
+    alice = await add_user(mall, "alice")
+    device = await add_device(mall, alice, IOS, "ios")
+    await execute(
+        mall,
+        "UPDATE devices SET last_seen_at = now() + interval '1 year' WHERE id = :id",
+        id=device,
+    )
+    doubles.apns.script.set(IOS, "unregistered")
+    await draft(mall, alice)
+    await office.deliver()
+    assert await devices(mall) == [IOS]
+
+
+async def test_a_malformed_payload_drops_nothing(
+    mall: Mall, office: PostOffice, doubles: Doubles
+) -> None:
+    """Sending it again would be refused again."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    doubles.fcm.script.set("phone", "malformed")
+    await draft(mall, alice)
+    await office.deliver()
+    assert await pushes(mall) == [("failed", "rejected")]
+    assert await devices(mall) == ["phone"]
+    assert len(doubles.fcm.record.of("phone")) == 1
+
+
+@pytest.mark.parametrize("answer", ["too_many_seconds", "too_many_date"])
+async def test_what_the_provider_asks_for_is_waited(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock, answer: str
+) -> None:
+    """120 seconds, said as a number or as a date; not before, and not twice to who has it."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "busy")
+    await add_device(mall, alice, "free")
+    doubles.fcm.script.set("busy", answer, "success")
+    await draft(mall, alice)
+    await office.deliver()
+    assert await pushes(mall) == [("queued", None)]
+    clock.advance(seconds=110)
+    assert await office.deliver() == 0
+    clock.advance(seconds=20)
+    assert await office.deliver() == 1
+    assert await pushes(mall) == [("sent", None)]
+    assert [len(doubles.fcm.record.of(token)) for token in ("busy", "free")] == [2, 1]
+
+
+@pytest.mark.parametrize("answer", ["internal", "unavailable", "slow", "reset"])
+async def test_trouble_is_tried_again_with_growing_pauses(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock, answer: str
+) -> None:
+    """And in the end it arrives, under the collapse id it had."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    doubles.fcm.script.set("phone", answer, answer, "success")
+    await draft(mall, alice)
+    attempts = 0
+    for _ in range(20):
+        attempts += await office.deliver()
+        clock.advance(seconds=15)
+    assert attempts == 3
+    assert await pushes(mall) == [("sent", None)]
+    seen = doubles.fcm.record.of("phone")
+    assert len(seen) == 3
+    assert len({each.collapse_id for each in seen}) == 1
+
+
+async def test_a_provider_that_is_away_for_long_ends_the_push(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
+) -> None:
+    """Connection refused for more than its lifetime: failed, with the reason."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await doubles.fcm.stop()
+    await draft(mall, alice)
+    await office.deliver()
+    assert await pushes(mall) == [("queued", None)]
+    clock.now += LIFETIME + timedelta(minutes=1)
+    await office.deliver()
+    assert await pushes(mall) == [("failed", "expired")]
+
+
+async def test_what_the_member_chose_meanwhile_holds(
+    mall: Mall, office: PostOffice, doubles: Doubles
+) -> None:
+    """Muted, switched off, or without a device by now: suppressed, and says why."""
+    ids = [await add_user(mall, name) for name in ("muted", "off", "lost", "fine")]
+    for user_id in ids:
+        await add_device(mall, user_id, f"phone-{user_id}")
+    await draft(mall, *ids, kind=PushType.ACHIEVEMENT)
+    muted, off, lost, _ = ids
+    await execute(
+        mall,
+        "UPDATE push_preferences SET muted_types = '{achievement}' WHERE user_id = :id",
+        id=muted,
+    )
+    await execute(mall, "UPDATE push_preferences SET enabled = false WHERE user_id = :id", id=off)
+    await execute(mall, "DELETE FROM devices WHERE user_id = :id", id=lost)
+    await office.deliver()
+    assert await pushes(mall) == [
+        ("suppressed", "muted"),
+        ("suppressed", "disabled"),
+        ("suppressed", "no_device"),
+        ("sent", None),
+    ]
+    assert len(doubles.fcm.record.seen) == 1
+
+
+async def test_without_credentials_a_push_is_recorded_and_not_sent(mall: Mall) -> None:
+    """`domain.md`, Notifications."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await draft(mall, alice)
+    async with post_office(mall, NotificationSettings()) as office:
+        await office.deliver()
+    assert await pushes(mall) == [("suppressed", "no_credentials")]
+
+
+async def test_a_push_that_its_worker_left_is_sent_by_another(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
+) -> None:
+    """Killed after it sent, before it noted: sent again when the lease ends, to be replaced."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await draft(mall, alice)
+    (row,) = await execute(mall, "SELECT id FROM push_records")
+    async with transaction(mall.stores.write) as session:
+        batch = await take_pushes(session, [str(row.id)], clock())
+    assert len(batch.pushes) == 1
+    await office.deliver()
+    assert doubles.fcm.record.seen == []
+    clock.advance(seconds=LEASE_S + 1)
+    await office.deliver()
+    assert await pushes(mall) == [("sent", None)]
+    assert len(doubles.fcm.record.of("phone")) == 1
+
+
+async def test_many_workers_send_a_push_once(
+    mall: Mall, office: PostOffice, doubles: Doubles
+) -> None:
+    """The same message of the broker, eight times at once, for 100 members."""
+    ids = [await add_user(mall, f"member-{number}") for number in range(100)]
+    for user_id in ids:
+        await add_device(mall, user_id, f"phone-{user_id}")
+    await draft(mall, *ids)
+    (job,) = await execute(mall, "SELECT payload FROM outbox WHERE job = 'deliver_pushes'")
+    run = office.jobs["deliver_pushes"].run
+    await asyncio.gather(*(run(mall, job.payload) for _ in range(8)))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert [push.status for push in await pushes(mall)] == ["sent"] * 100
+    assert len(doubles.fcm.record.seen) == 100
+
+
+async def test_a_worker_that_was_thought_dead_changes_nothing_any_more(
+    mall: Mall, office: PostOffice, clock: MovableClock
+) -> None:
+    """It wakes up after another has sent its push: what was noted stays."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await draft(mall, alice)
+    (row,) = await execute(mall, "SELECT id FROM push_records")
+    async with transaction(mall.stores.write) as session:
+        late = await take_pushes(session, [str(row.id)], clock())
+    clock.advance(seconds=LEASE_S + 1)
+    await office.deliver()
+    for push in late.pushes:
+        push.targets.clear()
+    async with transaction(mall.stores.write) as session:
+        await note_outcomes(session, late, clock())
+    assert await pushes(mall) == [("sent", None)]
