@@ -17,6 +17,7 @@ from strawberry.utils.str_converters import to_camel_case
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
@@ -26,7 +27,7 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery):
+class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery, NotificationsQuery):
     """What can be asked."""
 
 
@@ -38,6 +39,7 @@ class Mutation(
     CatalogueMutation,
     UsersMutation,
     WishesMutation,
+    NotificationsMutation,
 ):
     """What can be changed."""
 

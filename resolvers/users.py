@@ -11,6 +11,7 @@ from schema.context import Context, Info
 from schema.exchange import Exchange
 from schema.ids import decode_id, int_key, parse_int, parse_uuid
 from schema.node import Node
+from schema.notifications import Device, PushRecord
 from schema.points import PointsChange, PointsRecord
 from schema.rewards import Coupon
 from schema.tasks import Task
@@ -25,6 +26,8 @@ from schema.users import (
 )
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
+from services.notifications.history import pushes_by_id
+from services.notifications.register import devices_by_id
 from services.points.history import find_change
 from services.points.lots import find_lot
 from services.tasks.browse import member_tasks
@@ -169,6 +172,20 @@ async def _coupon(context: Context, key: str) -> Coupon | None:
     return Coupon.of(coupon) if coupon and _may_see(context, coupon.user_id) else None
 
 
+async def _device(context: Context, key: str) -> Device | None:
+    device_id = parse_uuid(key)
+    async with context.read() as session:
+        device = (await devices_by_id(session, [device_id])).get(device_id)
+    return Device.of(device) if device and _may_see(context, device.user_id) else None
+
+
+async def _push(context: Context, key: str) -> PushRecord | None:
+    push_id = parse_uuid(key)
+    async with context.read() as session:
+        push = (await pushes_by_id(session, [push_id])).get(push_id)
+    return PushRecord.of(push) if push and _may_see(context, push.user_id) else None
+
+
 _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "User": _user,
     "PointsRecord": _lot,
@@ -177,4 +194,6 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "ExchangeItem": _item,
     "Exchange": _exchange,
     "Coupon": _coupon,
+    "Device": _device,
+    "PushRecord": _push,
 }
