@@ -9,6 +9,7 @@ from services.mall import Mall
 from tests.client import Client
 from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.journeys.steps import exchange
+from tests.pushes import add_device, draft, plan_now
 
 FIND = """query ($id: ID!) { node(id: $id) {
   __typename id
@@ -19,8 +20,10 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on ExchangeItem { stock canExchange }
   ... on Exchange { exchangeStatus: status paidFrom { points } item { id } }
   ... on Coupon { code couponStatus: status }
+  ... on Device { platform }
+  ... on PushRecord { title pushStatus: status }
 } }"""
-PRIVATE = ("User", "PointsRecord", "PointsChange", "Exchange", "Coupon")
+PRIVATE = ("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord")
 
 
 @pytest.fixture
@@ -31,6 +34,9 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
     item_id = await add_item(mall, type="coupon", config={"generate": True})
     task_id = await add_task(mall)
     done = (await exchange(client, "alice", item_id))["exchange"]
+    device = await add_device(mall, user_id, "token")
+    await plan_now(mall, draft(user_id, "news"))
+    (push,) = await execute(mall, "SELECT id FROM push_records WHERE reference = 'news'")
     return {
         "User": encode_id("User", user_id),
         "PointsRecord": encode_id("PointsRecord", lot.id),
@@ -39,6 +45,8 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "ExchangeItem": encode_id("ExchangeItem", item_id),
         "Exchange": done["id"],
         "Coupon": done["reward"]["id"],
+        "Device": encode_id("Device", device.id),
+        "PushRecord": encode_id("PushRecord", push.id),
     }
 
 
@@ -67,6 +75,8 @@ async def test_a_member_finds_each_of_their_own(
     assert seen["Exchange"]["paidFrom"] == [{"points": 100}]
     (code,) = (await execute(mall, "SELECT code FROM user_coupons"))[0]
     assert (seen["Coupon"]["code"], seen["Coupon"]["couponStatus"]) == (code, "ACTIVE")
+    assert seen["Device"]["platform"] == "IOS"
+    assert (seen["PushRecord"]["title"], seen["PushRecord"]["pushStatus"]) == ("news", "QUEUED")
 
 
 async def test_what_is_anothers_does_not_exist(client: Client, ids: dict[str, str]) -> None:
@@ -114,6 +124,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
     for kind, key in (
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
+        *(("Device", nothing), ("PushRecord", nothing)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind
