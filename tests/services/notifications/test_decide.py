@@ -68,6 +68,7 @@ def minutes_of(span_from: time, span_until: time) -> int:
 @given(MOMENTS, TIMES, TIMES)
 @example((BERLIN, datetime(2027, 3, 28, 0, 59, tzinfo=UTC)), time(22), time(2, 30))
 @example((BERLIN, datetime(2027, 3, 28, 0, 59, tzinfo=UTC)), time(3, 15), time(2, 30))
+@example((BERLIN, datetime(2027, 3, 27, 2, 30, tzinfo=UTC)), time(3, 15), time(2, 30))
 @example((BERLIN, datetime(2027, 10, 31, 1, 10, tzinfo=UTC)), time(22), time(2, 30))
 @example((BERLIN, datetime(2027, 10, 31, 0, 10, tzinfo=UTC)), time(2), time(2, 30))
 def test_what_is_held_is_held_until_quiet_hours_end(
