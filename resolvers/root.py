@@ -17,6 +17,7 @@ from strawberry.utils.str_converters import to_camel_case
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
 from resolvers.tasks import TasksMutation, TasksQuery
@@ -27,7 +28,15 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(UsersQuery, PointsQuery, TasksQuery, CatalogueQuery, ExchangeQuery, OperatorsQuery):
+class Query(
+    UsersQuery,
+    PointsQuery,
+    TasksQuery,
+    CatalogueQuery,
+    ExchangeQuery,
+    NotificationsQuery,
+    OperatorsQuery,
+):
     """What can be asked."""
 
 
@@ -39,6 +48,7 @@ class Mutation(
     CatalogueMutation,
     UsersMutation,
     WishesMutation,
+    NotificationsMutation,
 ):
     """What can be changed."""
 

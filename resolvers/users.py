@@ -11,6 +11,7 @@ from schema.context import Context, Info
 from schema.exchange import Exchange
 from schema.ids import decode_id, int_key, parse_int, parse_uuid
 from schema.node import Node
+from schema.notifications import Device, PushRecord
 from schema.operators import OperatorAction
 from schema.points import PointsChange, PointsRecord
 from schema.rewards import Coupon
@@ -26,6 +27,8 @@ from schema.users import (
 )
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
+from services.notifications.history import pushes_by_id
+from services.notifications.register import devices_by_id
 from services.operators import find_action
 from services.points.history import find_change
 from services.points.lots import find_lot
@@ -180,6 +183,20 @@ async def _action(context: Context, key: str) -> OperatorAction | None:
     return OperatorAction.of(action) if action else None
 
 
+async def _device(context: Context, key: str) -> Device | None:
+    device_id = parse_uuid(key)
+    async with context.read() as session:
+        device = (await devices_by_id(session, [device_id])).get(device_id)
+    return Device.of(device) if device and _may_see(context, device.user_id) else None
+
+
+async def _push(context: Context, key: str) -> PushRecord | None:
+    push_id = parse_uuid(key)
+    async with context.read() as session:
+        push = (await pushes_by_id(session, [push_id])).get(push_id)
+    return PushRecord.of(push) if push and _may_see(context, push.user_id) else None
+
+
 _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "User": _user,
     "PointsRecord": _lot,
@@ -189,4 +206,6 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "Exchange": _exchange,
     "Coupon": _coupon,
     "OperatorAction": _action,
+    "Device": _device,
+    "PushRecord": _push,
 }

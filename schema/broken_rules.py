@@ -1,8 +1,10 @@
 """What a member reads when an input breaks a rule that several inputs share."""
 
+from models.notifications import LONGEST_TOKEN
 from services import errors, input_rules
 from services.catalogue import coupon_codes
 from services.messages import message
+from services.notifications import preferences, register
 
 
 def broken_rule(error: errors.InvalidInput, locale: str) -> str:
@@ -28,5 +30,13 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             return message(
                 locale, "At most {most} codes fit one call.", most=coupon_codes.MOST_CODES_A_CALL
             )
+        case register.TokenInvalid():
+            return message(
+                locale,
+                "The token needs 1 to {longest} characters, as the device was given them.",
+                longest=LONGEST_TOKEN,
+            )
+        case preferences.QuietHoursInvalid():
+            return message(locale, "The time has to lie between 00:00 and 23:59.")
         case _:
             return message(locale, "The request is not valid: {problem}", problem=error.problem)

@@ -24,6 +24,8 @@ from services.exchange.history import (
 )
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
+from services.notifications.decide import Preferences
+from services.notifications.preferences import preferences_by_user
 from services.paging import Page
 from services.points.account import Draw, Lot
 from services.points.balance import Balance, balances
@@ -123,3 +125,8 @@ class Loaders:
     def last_check_in(self) -> DataLoader[int, LastCheckIn | None]:
         """The latest check-in by user id; None for never."""
         return self._loader(last_check_ins)
+
+    @cached_property
+    def push_preferences(self) -> DataLoader[int, Preferences | None]:
+        """What a user wants to be told, by user id; None for who never said."""
+        return self._loader(preferences_by_user)

@@ -9,10 +9,12 @@ from models.users import Gender
 from schema.context import Info
 from schema.ids import encode_id
 from schema.node import Node, PageInfo, page_info
+from schema.notifications import PushPreferences
 from schema.points import Balance, load_balance
 from schema.problems import InvalidInput, NotFound
 from schema.rewards import VipMembership
 from services.calendar import local_day
+from services.notifications.decide import Preferences
 from services.paging import Page
 from services.tasks.check_in import running_streak
 from services.users import profile
@@ -52,6 +54,12 @@ class User(Node):
         """Consecutive days signed in, up to today or yesterday; 0 once a day was missed."""
         last = await info.context.loaders.last_check_in.load(self.user_id)
         return running_streak(last, local_day(info.context.now(), info.context.mall.zone))
+
+    @strawberry.field
+    async def push_preferences(self, info: Info) -> PushPreferences:
+        """What the user wants to be told, and when not."""
+        said = await info.context.loaders.push_preferences.load(self.user_id)
+        return PushPreferences.of(said or Preferences())
 
     @classmethod
     def of(cls, user: profile.User) -> "User":

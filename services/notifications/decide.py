@@ -4,7 +4,7 @@ Nothing is lost in silence: a push that is not to be sent is a record that says 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -78,16 +78,27 @@ def is_quiet(at: time, preferences: Preferences) -> bool:
 def after_quiet_hours(now: datetime, recipient: Recipient) -> datetime:
     """`now`, or the end of the quiet hours it lies in, in UTC.
 
-    An end that summer time skips is the instant right after.
+    An end that the clock skips comes as much later; of one that comes twice the next counts. Should
+    an end be quiet itself, for the clock skipped all that is not, it is the next day's.
     """
-    local = now.astimezone(recipient.zone)
-    if not is_quiet(local.time(), recipient.preferences):
+    if not _is_quiet_for(recipient, now):
         return now
-    ends = datetime.combine(local.date(), recipient.preferences.quiet_until, recipient.zone)
-    if ends.astimezone(UTC) <= now:
-        tomorrow = local.date() + timedelta(days=1)
-        ends = datetime.combine(tomorrow, recipient.preferences.quiet_until, recipient.zone)
-    return ends.astimezone(UTC)
+    ends = _ends_of_quiet_hours(now, recipient)
+    return min(end for end in ends if end > now and not _is_quiet_for(recipient, end))
+
+
+def _is_quiet_for(recipient: Recipient, instant: datetime) -> bool:
+    return is_quiet(instant.astimezone(recipient.zone).time(), recipient.preferences)
+
+
+def _ends_of_quiet_hours(now: datetime, recipient: Recipient) -> Iterator[datetime]:
+    """Those of today and the two days after, in UTC; both of an hour that comes twice."""
+    today = now.astimezone(recipient.zone).date()
+    for days in range(3):
+        day, ends = today + timedelta(days=days), recipient.preferences.quiet_until
+        for fold in (0, 1):
+            local = datetime.combine(day, ends.replace(fold=fold), recipient.zone)
+            yield local.astimezone(UTC)
 
 
 def plan(drafts: Sequence[Draft], recipients: dict[int, Recipient], now: datetime) -> list[Planned]:

@@ -5,7 +5,7 @@ together; the unique reference lets every push come once, whoever plans it how o
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from models.notifications import PushRecord, PushStatus, PushType
 from services.bulk import Writes
 from services.identifiers import new_id
 from services.notifications.decide import Draft, Planned, Preferences, Recipient, plan
+from services.notifications.preferences import lock_preferences
 from services.outbox import enqueue
 
 DELIVERY_JOB, BULK_DELIVERY_JOB = "deliver_pushes", "deliver_bulk_pushes"
@@ -38,20 +39,6 @@ _COLUMNS = (
     "due_at",
     "counted_on",
 )
-_CREATE_PREFERENCES = text(
-    """
-    INSERT INTO push_preferences (user_id)
-    SELECT id FROM users
-    WHERE id = ANY(CAST(:user_ids AS bigint[])) AND erased_at IS NULL
-    ORDER BY id ON CONFLICT DO NOTHING
-    """
-)
-_LOCK = text(
-    """
-    SELECT user_id, enabled, muted_types, quiet_from, quiet_until FROM push_preferences
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) ORDER BY user_id FOR UPDATE
-    """
-)
 _READ = text(
     """
     SELECT id, locale, timezone,
@@ -59,13 +46,13 @@ _READ = text(
     FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) AND erased_at IS NULL
     """
 )
-# A member's day begins up to 14 hours before UTC's and ends 12 hours after it.
+# A member's day begins up to 14 hours before UTC's and ends 12 hours after it; quiet hours hold a
+# push for a day, and for another when the clock skips the only time that is not quiet.
 _READ_COUNTED = text(
     """
     SELECT user_id, counted_on, count(*) AS pushes FROM push_records
     WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status <> 'suppressed'
-      AND counted_on BETWEEN CAST(:now AS timestamptz)::date - 1
-                         AND CAST(:now AS timestamptz)::date + 2
+      AND counted_on BETWEEN CAST(:today AS date) - 1 AND CAST(:today AS date) + 3
     GROUP BY user_id, counted_on
     """
 )
@@ -93,12 +80,14 @@ async def plan_pushes(
 ) -> list[Planned]:
     """Record pushes and ask for the delivery of those that are to be sent; the caller flushes.
 
+    Before planning more in the same transaction, too: what is not flushed is neither known nor
+    counted.
+
     Members who are not there or were erased get none, and neither does anybody who already got
     one about the same. Returns what was decided about the others, in the order of the drafts.
     """
     user_ids = sorted({draft.user_id for draft in drafts})
-    await session.execute(_CREATE_PREFERENCES, {"user_ids": user_ids})
-    preferences = await _lock_preferences(session, user_ids)
+    preferences = await lock_preferences(session, user_ids)
     recipients = await _read_recipients(session, preferences, now)
     fresh = await _unknown(session, drafts)
     planned = plan(fresh, recipients, now)
@@ -106,21 +95,6 @@ async def plan_pushes(
     writes.insert(PushRecord, _COLUMNS, [_row(key, entry, campaign_id, now) for key, entry in rows])
     _ask_for_delivery(writes, rows, now)
     return planned
-
-
-async def _lock_preferences(
-    session: AsyncSession, user_ids: Sequence[int]
-) -> dict[int, Preferences]:
-    rows = await session.execute(_LOCK, {"user_ids": user_ids})
-    return {
-        row.user_id: Preferences(
-            row.enabled,
-            frozenset(PushType(name) for name in row.muted_types),
-            row.quiet_from,
-            row.quiet_until,
-        )
-        for row in rows
-    }
 
 
 async def _read_recipients(
@@ -133,7 +107,9 @@ async def _read_recipients(
         )
         for row in await session.execute(_READ, parameters)
     }
-    for row in await session.execute(_READ_COUNTED, {**parameters, "now": now}):
+    # Not the database's own idea of today, which depends on how its sessions are set.
+    parameters["today"] = now.astimezone(UTC).date()
+    for row in await session.execute(_READ_COUNTED, parameters):
         if row.user_id in recipients:
             recipients[row.user_id].counted[row.counted_on] = row.pushes
     return recipients
@@ -141,7 +117,9 @@ async def _read_recipients(
 
 async def _unknown(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:
     """The drafts about which nobody was told yet, each once."""
-    by_reference = {(draft.user_id, draft.type, draft.reference): draft for draft in drafts}
+    by_reference: dict[tuple[int, PushType, str], Draft] = {}
+    for draft in drafts:
+        by_reference.setdefault((draft.user_id, draft.type, draft.reference), draft)
     user_ids, types, references = zip(*by_reference, strict=True) if by_reference else ((),) * 3
     parameters = {
         "user_ids": list(user_ids),

@@ -52,6 +52,19 @@ _FORGET_REASONS = text(
 )
 _FORGET_EVENTS = text("UPDATE events SET attributes = '{}' WHERE user_id = :user_id")
 _FORGET_WISHES = text("DELETE FROM wishes WHERE user_id = :user_id")
+# Planning shares the lock on the user: none comes after. That a push was sent and opened stays, for
+# the figures; one that waits has nobody left to go to.
+_FORGET_DEVICES = text("DELETE FROM devices WHERE user_id = :user_id")
+_FORGET_PREFERENCES = text("DELETE FROM push_preferences WHERE user_id = :user_id")
+_FORGET_PUSHES = text(
+    """
+    UPDATE push_records
+    SET title = '', body = '', payload = '{}',
+        reason = CASE WHEN status = 'queued' THEN 'no_device' ELSE reason END,
+        status = CASE WHEN status = 'queued' THEN 'suppressed' ELSE status END
+    WHERE user_id = :user_id
+    """
+)
 
 
 class ExchangesOpen(InvalidState):
@@ -96,7 +109,8 @@ async def erase_user(
     await remember_erased(session, subject, now)
     await session.execute(_FORGET_USER, _nobody(user_id, now, timezone))
     await session.execute(_FORGET_REASONS, whose)
-    await session.execute(_FORGET_EVENTS, whose)
+    for forget in (_FORGET_EVENTS, _FORGET_DEVICES, _FORGET_PREFERENCES, _FORGET_PUSHES):
+        await session.execute(forget, whose)
     shipments: Any = await session.execute(_FORGET_SHIPMENTS, whose)
     wishes: Any = await session.execute(_FORGET_WISHES, whose)
     erased = Erased(user_id, wishes.rowcount, shipments.rowcount)

@@ -11,12 +11,14 @@ from tests.client import Client
 from tests.factories import fingerprint_of_database
 from tests.journeys.refusals import BAD_INPUT, INVALID, UNPARSABLE, all_answered, code_of, raw
 from tests.journeys.steps import complete, exchange
+from tests.pushes import draft, plan_now
 
 PAGED = {
     "exchanges": "{ exchanges%s { nodes { id } } }",
     "pointsHistory": "{ pointsHistory%s { nodes { id } } }",
     "lots": "{ balance { lots%s { nodes { id } } } }",
     "items": "{ items%s { nodes { id } } }",
+    "pushHistory": "{ pushHistory%s { nodes { id } } }",
 }
 
 
@@ -30,6 +32,7 @@ async def test_malformed_and_foreign_ids(mall: Mall, client: Client) -> None:
     tasks = [*MALFORMED, *(raw(f"Task:{n}") for n in numbers), raw("ExchangeItem:1"), "VGFzazox="]
     items = [*MALFORMED, *(raw(f"ExchangeItem:{n}") for n in numbers), encode_id("Task", 1)]
     uuids = ["PointsRecord:1", "Exchange:", "Coupon:x", "PointsChange:1", "PointsChange:1-x"]
+    uuids += ["Device:1", "PushRecord:x", "PushRecord:00000000000070008000000000000001"]
     nodes = [*MALFORMED, *items[len(MALFORMED) : -1], *map(raw, uuids), raw("Nothing:1")]
     claim = "mutation ($id: ID!) { completeTask(input: {taskId: $id}) { __typename } }"
     take = (
@@ -37,7 +40,9 @@ async def test_malformed_and_foreign_ids(mall: Mall, client: Client) -> None:
         " { __typename } }"
     ).replace("idempotencyKey: $id", 'idempotencyKey: "k"')
     find = "query ($id: ID!) { node(id: $id) { id } }"
-    for query, ids in ((claim, tasks), (take, items), (find, nodes)):
+    open_ = "mutation ($id: ID!) { markPushOpened(input: {pushId: $id}) { __typename } }"
+    pushes = [*nodes, raw("Device:00000000-0000-7000-8000-000000000001")]
+    for query, ids in ((claim, tasks), (take, items), (find, nodes), (open_, pushes)):
         asked = {repr(value): (query, {"id": value}) for value in ids}
         await all_answered(mall, client, BAD_INPUT, asked)
 
@@ -90,8 +95,9 @@ def _crafted() -> list[str]:
         ["lots", moment],
     ]
     bodies += [["history", value] for value in wrong]
-    bodies += [["exchanges", moment, value] for value in [*wrong, 5]]
-    bodies += [["exchanges", value, key] for value in [*wrong, 5]]
+    for order in ("exchanges", "pushes"):
+        bodies += [[order, moment, value] for value in [*wrong, 5]]
+        bodies += [[order, value, key] for value in [*wrong, 5]]
     bodies += [["lots", moment, value, key] for value in [*wrong, 5]]
     bodies += [["lots", moment, moment, value] for value in [*wrong, 5]]
     for order in ("popular", "newest", "points_asc", "points_desc"):
@@ -129,8 +135,9 @@ async def test_a_cursor_beyond_the_column(
 async def test_cursors_of_another_list_or_order(mall: Mall, client: Client) -> None:
     """A good cursor is good for its own list in its own order alone; cut short it is none."""
     await exchange(client, "alice", 1)
+    await plan_now(mall, draft(1, "news"), draft(1, "more news"))
     page = "(first: 1%s) { pageInfo { endCursor } }"
-    fields = {name: name + page % "" for name in ("exchanges", "pointsHistory")}
+    fields = {name: name + page % "" for name in ("exchanges", "pointsHistory", "pushHistory")}
     fields["lots"] = "balance { lots" + page % "" + " }"
     orders = ("POPULAR", "NEWEST", "POINTS_ASC", "POINTS_DESC")
     fields |= {o: "items" + page % f", orderBy: {o}" for o in orders}
@@ -166,6 +173,21 @@ WRONG: dict[str, list[Any]] = {
     "mutation ($v: CheckInInput!) { checkIn(input: $v) { __typename } }": [None, 1, {"x": 1}],
     "mutation ($v: OneClickExchangeInput!) { oneClickExchange(input: $v) { __typename } }": [
         *({}, {"itemId": "x"}, {"itemId": "x", "idempotencyKey": 7}, [])
+    ],
+    "mutation ($v: RegisterDeviceInput!) { registerDevice(input: $v) { __typename } }": [
+        *({}, {"token": "t"}, {"platform": "IOS"}, {"platform": "ios", "token": "t"}),
+        *({"platform": "IOS", "token": None}, {"platform": "IOS", "token": 7}),
+    ],
+    "mutation ($v: UnregisterDeviceInput!) { unregisterDevice(input: $v) { __typename } }": [
+        *({}, {"token": None}, {"token": ["t"]}, {"token": "t", "platform": "IOS"})
+    ],
+    "mutation ($v: UpdatePushPreferencesInput!)"
+    " { updatePushPreferences(input: $v) { __typename } }": [
+        *(None, {"enabled": "no"}, {"enabled": 0}, {"mutedTypes": ["NEWS"]}, {"quiet": "22:00"}),
+        *({"mutedTypes": [None]}, {"quietHoursStart": 22}, {"quietHoursEnd": True}),
+    ],
+    "mutation ($v: MarkPushOpenedInput!) { markPushOpened(input: $v) { __typename } }": [
+        *({}, {"pushId": None}, {"pushId": True})
     ],
 }
 

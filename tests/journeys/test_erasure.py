@@ -24,9 +24,13 @@ from tests.factories import (
 )
 from tests.journeys.money import ask
 from tests.journeys.steps import check_in, event, exchange, record
+from tests.journeys.test_devices import REGISTER, unregister
 from tests.journeys.test_profile import UPDATE
+from tests.journeys.test_push_history import mark
+from tests.journeys.test_push_preferences import UPDATE as UPDATE_PREFERENCES
 from tests.journeys.test_suspension import UNTIL, suspend
 from tests.journeys.test_wishes import wish
+from tests.pushes import add_device, draft, plan_now
 
 PERSON = {
     "email": "alice@mall.test",
@@ -42,6 +46,7 @@ SHIPPING = {"recipient": "Alice Liddell", "phone": "13911111111", "address": "1 
 TRACES = (
     *("alice", "mall.test", "1380000", "en-gb", "london", "female", "1987", "needlework"),
     *("liddell", "1391111", "elm street", "track-1", "moved away", "white rabbit"),
+    *("phone-of-hers", "tea party", "in en-gb", "dormouse"),
 )
 
 GONE = "1 wish(es) and the address(es) of 2 shipment(s) are gone"
@@ -52,6 +57,9 @@ ERASED = {
     "exchanges": "reasons of cancellations",
     "events": "attributes",
     "wishes": "all",
+    "devices": "all",
+    "push_preferences": "all",
+    "push_records": "texts and payloads; what waits is suppressed",
 }
 KEPT = {
     "points_records": "the books",
@@ -65,6 +73,8 @@ KEPT = {
     "user_tasks": "the books",
     "check_ins": "the books",
     "operator_actions": "what operators did, for ever",
+    "push_deliveries": "what providers answered about devices that are gone: names nobody",
+    "campaigns": "operators' words, and whom they chose: by number or by what many share",
 }
 NOT_ABOUT_USERS = {
     "exchange_items",
@@ -74,6 +84,8 @@ NOT_ABOUT_USERS = {
     "erased_subjects",
     "erasure_salt",
     "file_imports",
+    "reminder_days",
+    "scheduled_jobs",
 }
 
 
@@ -99,6 +111,9 @@ async def alice(mall: Mall, client: Client) -> int:
     await ask(client, "cancelExchange", "alice", "member", **asked)
     await wish(client, "alice", parcel)
     await check_in(client, "alice")
+    await add_device(mall, user_id, "phone-of-hers")
+    await plan_now(mall, draft(user_id, "invited", guest="Dormouse"))
+    await execute(mall, "UPDATE push_records SET title = 'Tea party'")
     seen = event(user_id, "e", mall.clock(), attributes={"seen": "White Rabbit"})
     await record(client, seen)
     return user_id
@@ -129,6 +144,8 @@ async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, al
     assert (code, said) == (0, f"Erased: user {alice} is nobody now: {GONE}.\n")
     after = await everything(mall)
     assert [trace for trace in TRACES if trace in after] == []
+    pushes = await execute(mall, "SELECT user_id, status, reason FROM push_records")
+    assert pushes == [(alice, "suppressed", "no_device")]
     assert (await execute(mall, kept), await execute(mall, codes)) == books
     verified = await run_command(mall.settings, "ledger", "verify")
     assert (verified.returncode, verified.stdout) == (0, "The books are right.\n")
@@ -178,15 +195,23 @@ async def test_the_same_token_makes_somebody_new(
 async def test_a_process_that_remembers_does_nothing_in_their_name(
     mall: Mall, client: Client, alice: int
 ) -> None:
-    """Neither earning nor spending nor a new profile; an operator cannot lift that."""
+    """Neither earning nor spending nor a new profile or device; an operator cannot lift that."""
     assert (await erase(mall, "--yes"))[0] == 0
     item = await add_item(mall, type="physical")
     before = await fingerprint_of_database(mall)
     assert (await check_in(client, "alice"))["code"] == "MEMBER_SUSPENDED"
     refused = await exchange(client, "alice", item, "new", shipping=SHIPPING)
     assert refused["code"] == "MEMBER_SUSPENDED"
-    asked = {"input": {"avatarUrl": "https://cdn.test/alice.png"}}
-    assert await client.error_code(UPDATE, asked, as_="alice") == "UNAUTHENTICATED"
+    for query, asked in (
+        (UPDATE, {"avatarUrl": "https://cdn.test/alice.png"}),
+        (REGISTER, {"platform": "IOS", "token": "another"}),
+        (UPDATE_PREFERENCES, {"enabled": False}),
+    ):
+        assert await client.error_code(query, {"input": asked}, as_="alice") == "UNAUTHENTICATED"
+    assert not await unregister(client, "alice", "phone-of-hers")
+    ((push,),) = await execute(mall, "SELECT id FROM push_records")
+    opened = await mark(client, encode_id("PushRecord", push))
+    assert opened["push"]["openedAt"] is None
     assert await fingerprint_of_database(mall) == before
     for until in (None, UNTIL):
         assert (await suspend(client, userId=encode_id("User", alice), until=until))["code"] == (

@@ -14,6 +14,7 @@ from services.transaction import transaction
 from tests.client import Client
 from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.journeys.steps import exchange
+from tests.pushes import add_device, draft, plan_now
 
 FIND = """query ($id: ID!) { node(id: $id) {
   __typename id
@@ -25,9 +26,14 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on Exchange { exchangeStatus: status paidFrom { points } item { id } }
   ... on Coupon { code couponStatus: status }
   ... on OperatorAction { noted: action }
+  ... on Device { platform }
+  ... on PushRecord { title pushStatus: status }
 } }"""
 OPERATORS_OWN = {"OperatorAction"}
-PRIVATE = {"User", "PointsRecord", "PointsChange", "Exchange", "Coupon", *OPERATORS_OWN}
+PRIVATE = {
+    *("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord"),
+    *OPERATORS_OWN,
+}
 
 
 @pytest.fixture
@@ -38,6 +44,9 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
     item_id = await add_item(mall, type="coupon", config={"generate": True})
     task_id = await add_task(mall)
     done = (await exchange(client, "alice", item_id))["exchange"]
+    device = await add_device(mall, user_id, "token")
+    await plan_now(mall, draft(user_id, "news"))
+    (push,) = await execute(mall, "SELECT id FROM push_records WHERE reference = 'news'")
     return {
         "User": encode_id("User", user_id),
         "PointsRecord": encode_id("PointsRecord", lot.id),
@@ -47,6 +56,8 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "Exchange": done["id"],
         "Coupon": done["reward"]["id"],
         "OperatorAction": await note_action_of(mall),
+        "Device": encode_id("Device", device.id),
+        "PushRecord": encode_id("PushRecord", push.id),
     }
 
 
@@ -95,6 +106,8 @@ async def test_a_member_finds_each_of_their_own(
     assert seen["Exchange"]["paidFrom"] == [{"points": 100}]
     (code,) = (await execute(mall, "SELECT code FROM user_coupons"))[0]
     assert (seen["Coupon"]["code"], seen["Coupon"]["couponStatus"]) == (code, "ACTIVE")
+    assert seen["Device"]["platform"] == "IOS"
+    assert (seen["PushRecord"]["title"], seen["PushRecord"]["pushStatus"]) == ("news", "QUEUED")
 
 
 async def test_what_is_anothers_does_not_exist(client: Client, ids: dict[str, str]) -> None:
@@ -142,6 +155,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
     for kind, key in (
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
+        *(("Device", nothing), ("PushRecord", nothing)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind

@@ -40,6 +40,7 @@ _ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
 _USER = encode_id("User", 1)  # the first who signed in
 _LOT = encode_id("PointsRecord", "00000000-0000-7000-8000-000000000001")
 _EXCHANGE = encode_id("Exchange", "00000000-0000-7000-8000-000000000001")
+_PUSH = encode_id("PushRecord", "00000000-0000-7000-8000-000000000001")
 DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.node": (ANYONE, f'node(id: "{_ITEM}") {{ id }}'),
     "query.me": (MEMBERS, "me { id }"),
@@ -56,6 +57,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
+    "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
     "mutation.completeTask": (
         MEMBERS,
         f'completeTask(input: {{taskId: "{_TASK}"}}) {{ __typename }}',
@@ -107,6 +109,19 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.setWished": (
         MEMBERS,
         f'setWished(input: {{itemId: "{_ITEM}", wished: true}}) {{ __typename }}',
+    ),
+    "mutation.registerDevice": (
+        MEMBERS,
+        'registerDevice(input: {platform: IOS, token: "t"}) { __typename }',
+    ),
+    "mutation.unregisterDevice": (MEMBERS, 'unregisterDevice(input: {token: "t"}) { __typename }'),
+    "mutation.updatePushPreferences": (
+        MEMBERS,
+        "updatePushPreferences(input: {}) { __typename }",
+    ),
+    "mutation.markPushOpened": (
+        MEMBERS,
+        f'markPushOpened(input: {{pushId: "{_PUSH}"}}) {{ __typename }}',
     ),
     "mutation.recordEvents": (SERVICES, "recordEvents(input: {events: []}) { __typename }"),
     "mutation.saveTask": (

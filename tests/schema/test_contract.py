@@ -27,26 +27,23 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
     pointsPrompt recommendations leaderboard myRank achievements
-    shares pushHistory experimentAssignment kpis systemHealth alerts experiments
+    shares experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    registerDevice unregisterDevice
-    updatePushPreferences markPushOpened createShare acceptInvite recordExperimentEvents
+    createShare acceptInvite recordExperimentEvents
     submitSatisfaction
     broadcastPush saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
-    User.pushPreferences
 """
 _PENDING_TYPES = """
-    Achievement Alert AlertSeverity AudienceInput Device DevicePlatform Experiment
+    Achievement Alert AlertSeverity AudienceInput Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
-    PointsPrompt PushPreferences PushRecord PushRecordConnection PushRecordEdge
-    PushStatus PushType RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
+    PointsPrompt RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
     Subscription SystemHealth UserProfile UserRank VariantResult
 """
 

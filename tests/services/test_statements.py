@@ -22,6 +22,7 @@ from services.users.suspend import suspend_user
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
+from tests.pushes import add_device, draft, plan_now
 from tests.services.statements import Statements
 
 
@@ -121,6 +122,17 @@ async def _users(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _devices(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    for number in range(rows):
+        await add_device(mall, user_id, f"token {number}")
+    return {}
+
+
+async def _pushes(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await plan_now(mall, *(draft(user_id, f"news {number}") for number in range(rows)))
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -215,6 +227,19 @@ OPERATIONS = [
         9,
         _events,
         role="service",
+    ),
+    Operation(
+        "registerDevice",
+        'mutation { registerDevice(input: {platform: IOS, token: "token"}) {'
+        " ... on RegisterDeviceSuccess { device { id lastSeenAt } } } }",
+        5,
+        _devices,
+    ),
+    Operation(
+        "pushHistory",
+        "{ pushHistory(first: 20) { nodes { id title status openedAt } } }",
+        1,
+        _pushes,
     ),
 ]
 
