@@ -6,6 +6,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import h2.config
@@ -79,6 +80,7 @@ class ApnsDouble(Listening):
         self.record = record or Record()
         self.provider_tokens: list[str] = []
         self._expired: set[str] = set()
+        self._claims: dict[str, dict[str, Any] | None] = {}  # checked once, like the real one
         self.most_streams = 0
 
     def expire_tokens(self) -> None:
@@ -105,13 +107,10 @@ class ApnsDouble(Listening):
 
     def _judge_provider_token(self, authorization: str) -> Answer | None:
         token = authorization.removeprefix("bearer ")
-        try:
-            claims = jwt.decode(token, self._public_key, ["ES256"], options={"verify_iat": False})
-        except jwt.InvalidTokenError:
-            return ANSWERS["invalid_provider_token"]
-        if jwt.get_unverified_header(token).get("kid") != self.key_id:
-            return ANSWERS["invalid_provider_token"]
-        if claims.get("iss") != self.team_id or set(claims) != {"iss", "iat"}:
+        if token not in self._claims:
+            self._claims[token] = self._verified(token)
+        claims = self._claims[token]
+        if claims is None:
             return ANSWERS["invalid_provider_token"]
         if token not in self.provider_tokens:
             self.provider_tokens.append(token)
@@ -119,6 +118,16 @@ class ApnsDouble(Listening):
         if token in self._expired or not is_of_the_last_hour:
             return ANSWERS["expired_provider_token"]
         return None
+
+    def _verified(self, token: str) -> dict[str, Any] | None:
+        try:
+            claims = jwt.decode(token, self._public_key, ["ES256"], options={"verify_iat": False})
+        except jwt.InvalidTokenError:
+            return None
+        is_ours = claims.get("iss") == self.team_id and set(claims) == {"iss", "iat"}
+        return (
+            claims if is_ours and jwt.get_unverified_header(token)["kid"] == self.key_id else None
+        )
 
     def _judge_headers(self, headers: dict[str, str]) -> Answer | None:
         if headers.get("apns-topic") != self.topic:

@@ -46,7 +46,7 @@ class FcmDouble(Listening):
         self.project, self.account, self._public_key = project, account, public_key
         self.script = Script()
         self.record = record or Record()
-        self.token_endpoint = "success"  # or "refused", "unavailable", SLOW
+        self.token_endpoint = "success"  # or "refused", "unavailable", SLOW, "slow_unavailable"
         self.tokens_asked = 0
         self._tokens: dict[str, float] = {}
 
@@ -75,9 +75,9 @@ class FcmDouble(Listening):
 
     async def _token(self, headers, body: bytes) -> Answer:
         self.tokens_asked += 1
-        if self.token_endpoint == SLOW:
+        if self.token_endpoint.startswith(SLOW):
             await asyncio.sleep(self.slow_s)
-        if self.token_endpoint == "unavailable":
+        if self.token_endpoint.endswith("unavailable"):
             return Answer(503, {"error": "temporarily_unavailable"})
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         if self.token_endpoint == "refused" or not self._vouches(form):

@@ -311,12 +311,13 @@ async def test_a_push_that_takes_too_long_spoils_no_other(
     doubles: Doubles, clock: UnixClock
 ) -> None:
     """Those on its connection are answered, although it is given up in their middle."""
-    kinds = ["slow" if number % 20 == 0 else "success" for number in range(800)]
+    kinds = ["slow" if number == 30 else "success" for number in range(150)]
     for number, kind in enumerate(kinds):
         doubles.apns.script.set(phone(number), kind)
-    changes = {"push_timeout_s": 1.5, "apns_streams": 60, "push_breaker_failures": 1_000}
+    # Few at a time and a long wait: on a busy machine the others must not be late as well.
+    changes = {"push_timeout_s": 3, "apns_streams": 10, "push_breaker_failures": 1_000}
     async with open_providers(doubles.settings(**changes), clock, clock) as providers:
-        messages = [message_to(phone(number), number) for number in range(800)]
+        messages = [message_to(phone(number), number) for number in range(150)]
         outcomes = await providers["ios"].send(messages)
     expected = [RetryLater if kind == "slow" else Sent for kind in kinds]
     assert [type(outcome) for outcome in outcomes] == expected
