@@ -204,6 +204,7 @@ async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> N
     What another worker has taken meanwhile is that one's: only what devices got is noted of it.
     """
     writes = Writes()
+    await _drop_devices(session, batch)  # devices before pushes, as erasing does
     ours = await _still_ours(session, batch)
     resolutions = {push.id: _resolution(batch, push, now) for push in ours}
     _note_deliveries(writes, batch, now)
@@ -214,7 +215,6 @@ async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> N
     columns = ("id", "status", "reason", "sent_at", "leased_until")
     writes.update(PushRecord, columns, rows)
     _ask_again(writes, ours, resolutions, now)
-    await _drop_devices(session, batch)
     await writes.flush(session)
     for key, found in resolutions.items():
         if found.status is not PushStatus.SENT:

@@ -18,9 +18,17 @@ from schema.ids import encode_id
 from services.mall import Mall
 from settings import CaptchaSettings
 from tests.client import Client
-from tests.factories import add_item, add_task, add_user, fingerprint_of_database, give_points
+from tests.factories import (
+    add_item,
+    add_task,
+    add_user,
+    execute,
+    fingerprint_of_database,
+    give_points,
+)
 from tests.journeys.money import grant
 from tests.journeys.steps import exchange
+from tests.pushes import add_device, draft, plan_now
 
 Input = Mapping[str, Any]
 
@@ -99,6 +107,22 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "NotFound": asking("shop", code="no such code", reference="till-1"),
         "InvalidInput": asking("shop", code="", reference="till-1"),
         "InvalidState": asking("shop", code="@code", reference="till-2"),
+    },
+    "registerDevice": {
+        "RegisterDeviceSuccess": asking(platform="IOS", token="token-1"),
+        "InvalidInput": asking(platform="IOS", token=""),
+    },
+    "unregisterDevice": {
+        "UnregisterDeviceSuccess": asking(token="token-2"),
+        "InvalidInput": asking(token=""),
+    },
+    "updatePushPreferences": {
+        "UpdatePushPreferencesSuccess": asking(enabled=False),
+        "InvalidInput": asking(quietHoursStart="25:00"),
+    },
+    "markPushOpened": {
+        "MarkPushOpenedSuccess": asking(pushId="@push"),
+        "NotFound": asking(pushId="@no_push"),
     },
     "setWished": {
         "SetWishedSuccess": asking(itemId="@virtual", wished=True),
@@ -209,6 +233,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     done = await exchange(client, "alice", items["coupon"], "coupon")
     exchanges["code"] = done["exchange"]["reward"]["code"]
     await grant(client, users["alice"], 50, "order", reference="order-1")
+    exchanges |= await _devices_and_pushes(mall, users["alice"])
     for name, points in (("ending", 200), ("speck", 1)):
         lots[name] = await give_points(mall, users["alice"], points, expires_at=until)
     return {
@@ -219,10 +244,18 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
         **{name: encode_id("Task", key) for name, key in (await _tasks(mall)).items()},
         "no_exchange": encode_id("Exchange", _NOTHING),
         "no_lot": encode_id("PointsRecord", _NOTHING),
+        "no_push": encode_id("PushRecord", _NOTHING),
     }
 
 
 _NOTHING = "00000000-0000-7000-8000-000000000001"
+
+
+async def _devices_and_pushes(mall: Mall, user_id: int) -> dict[str, str]:
+    await add_device(mall, user_id, "token-2")
+    await plan_now(mall, draft(user_id, "news"))
+    (push,) = await execute(mall, "SELECT id FROM push_records WHERE reference = 'news'")
+    return {"push": encode_id("PushRecord", push.id)}
 
 
 async def _items(mall: Mall) -> dict[str, int]:

@@ -26,8 +26,9 @@ from tests.factories import (
     give_points,
 )
 from tests.journeys.steps import exchange
+from tests.pushes import add_device, draft, plan_now
 
-PRIVATE = ("User", "PointsRecord", "PointsChange", "Exchange", "Coupon")
+PRIVATE = ("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord")
 BAD_INPUT, FORBIDDEN, UNAUTHENTICATED = "BAD_USER_INPUT", "FORBIDDEN", "UNAUTHENTICATED"
 NULL, FOUND, NOT_FOUND = "null", "found", "NotFound"
 _NODE = """node(id: $id) {
@@ -37,6 +38,8 @@ _NODE = """node(id: $id) {
   ... on PointsChange { amount reference createdBy }
   ... on Exchange { points paidFrom { points } reward { ... on Shipment { address phone } } }
   ... on Coupon { code }
+  ... on Device { platform }
+  ... on PushRecord { title payload }
 }"""
 _EVENT = '{eventId: "1", userId: $id, type: "x", occurredAt: "2026-11-20T03:00:00Z"}'
 
@@ -100,6 +103,9 @@ USES = {
         _mutation("extendPoints", 'pointsRecordId: $id, idempotencyKey: "k"'),
         NOT_FOUND,
         NOT_FOUND,  # operators extend their own lots
+    ),
+    "markPushOpened(input.pushId)": _member_use(
+        "PushRecord", _mutation("markPushOpened", "pushId: $id"), NOT_FOUND, NOT_FOUND
     ),
     "setWished(input.itemId)": _member_use(
         "ExchangeItem",
@@ -211,9 +217,17 @@ async def alice(mall: Mall, client: Client) -> Alice:
         "ExchangeItem": encode_id("ExchangeItem", item_id),
         "Exchange": parcel["exchange"]["id"],
         "Coupon": coupon["id"],
+        "Device": encode_id("Device", (await add_device(mall, user_id, "her token")).id),
+        "PushRecord": await _push(mall, user_id),
     }
     await execute(mall, "UPDATE users SET last_login_at = :now", now=mall.clock())
     return Alice(ids, ("alice-in", "a@example.com", "13911112222", coupon["code"], *home.values()))
+
+
+async def _push(mall: Mall, user_id: int) -> str:
+    await plan_now(mall, draft(user_id, "alice-in-news"))
+    (push,) = await execute(mall, "SELECT id FROM push_records")
+    return encode_id("PushRecord", push.id)
 
 
 _CALLERS = {"anonymous": None, "member": "bob", "service": "till", "operator": "olga"}

@@ -30,12 +30,6 @@ IOS = "ab" * 32
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    """A Friday noon in Shanghai."""
-    return MovableClock()
-
-
-@pytest.fixture
 async def doubles(tmp_path: Path) -> AsyncIterator[Doubles]:
     """FCM and APNs."""
     async with both_doubles(tmp_path) as running:

@@ -11,7 +11,7 @@ from services.notifications.open import open_providers
 from services.notifications.providers import DeviceGone, Sent
 from settings import NotificationSettings
 from tests.architecture.source import ROOT
-from tests.services.notifications.messages import message_to
+from tests.services.notifications.providers.messages import message_to
 
 
 async def test_they_print_the_way_to_them_and_record_what_they_see(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifications.breaker import Attempt, Breaker, Open
-from tests.services.notifications.conftest import UnixClock
+from tests.services.notifications.providers.conftest import UnixClock
 
 FAILURES, OPEN_S = 3, 30.0
 

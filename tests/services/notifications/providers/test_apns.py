@@ -17,8 +17,8 @@ from services.notifications.providers import (
 )
 from tests.doubles.apns import GONE_AT_MS
 from tests.doubles.both import TOPIC, Doubles
-from tests.services.notifications.conftest import UnixClock
-from tests.services.notifications.messages import message_to
+from tests.services.notifications.providers.conftest import UnixClock
+from tests.services.notifications.providers.messages import message_to
 
 PHONE, OTHER, GONE = "ab" * 32, "cd" * 32, "ee" * 32
 GONE_AT = datetime.fromtimestamp(GONE_AT_MS / 1000, UTC)

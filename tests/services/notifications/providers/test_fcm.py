@@ -15,8 +15,8 @@ from services.notifications.providers import (
     Sent,
 )
 from tests.doubles.both import Doubles
-from tests.services.notifications.conftest import UnixClock
-from tests.services.notifications.messages import message_to
+from tests.services.notifications.providers.conftest import UnixClock
+from tests.services.notifications.providers.messages import message_to
 
 
 async def send(
