@@ -7,6 +7,7 @@ from uuid import UUID
 import strawberry
 
 from services.errors import BadInput
+from services.identifiers import global_id
 
 _LONGEST = 200
 _MOST_DIGITS = 18  # any such number fits a bigint
@@ -14,8 +15,7 @@ _MOST_DIGITS = 18  # any such number fits a bigint
 
 def encode_id(kind: str, key: object) -> strawberry.ID:
     """The global id of the `kind` (a type's name) with that key."""
-    raw = f"{kind}:{key}".encode()
-    return strawberry.ID(base64.urlsafe_b64encode(raw).decode().rstrip("="))
+    return strawberry.ID(global_id(kind, key))
 
 
 def decode_id(value: str) -> tuple[str, str]:
