@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 
-from jobs import points
+from jobs import catalogue, exchange, points, reminders
 from jobs.job import Job
 from jobs.points import in_batches
 from services.clean_up import clean_up_batch
 
 JOBS: Mapping[str, Job] = {
-    job.name: job for job in (*points.JOBS, in_batches("clean_up", clean_up_batch))
+    job.name: job
+    for job in (
+        *points.JOBS,
+        *exchange.JOBS,
+        *catalogue.JOBS,
+        *reminders.JOBS,
+        in_batches("clean_up", clean_up_batch),
+    )
 }

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Integer, SmallInteger, Text, func, text
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,6 +45,8 @@ class User(Base):
         one_of("gender", Gender),
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
         CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
+        # Which time zones there are, and who lives in one, page by page.
+        Index("ix_users_timezone", "timezone", "id", postgresql_where=text("erased_at IS NULL")),
     )
 
     id: Mapped[BigId]
