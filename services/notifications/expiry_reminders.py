@@ -1,8 +1,9 @@
 """Reminding members of points that end in 7, 3 and 1 days (`domain.md`, Notifications)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
@@ -15,21 +16,44 @@ from services.notifications.decide import Draft
 from services.notifications.reminder_days import REMINDED_FROM
 from services.points.expiry import REMINDER_DAYS
 
+_LOOKED_BACK = timedelta(days=max(REMINDER_DAYS) + 3)
+"""What ends within days was not told of earlier; a day is up to 26 hours off in another zone."""
+
 _ENDING = text(
     """
-    SELECT lot.user_id, ending.number, sum(lot.points)::bigint AS points
-    FROM points_records AS lot
-    JOIN unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
-                CAST(:known_by AS timestamptz[]))
-        WITH ORDINALITY AS ending(starts_at, ends_at, known_by, number)
-        ON lot.expires_at >= ending.starts_at AND lot.expires_at < ending.ends_at
-    WHERE lot.user_id = ANY(CAST(:user_ids AS bigint[])) AND lot.status = 'active'
-      AND lot.expires_at > :now AND lot.expires_at < :until
-    GROUP BY lot.user_id, ending.number, ending.known_by
-    HAVING min(greatest(lot.created_at, lot.available_at)) <= ending.known_by
-    ORDER BY ending.number, lot.user_id
+    SELECT user_id, expires_at, points, greatest(created_at, available_at) AS known_at
+    FROM points_records
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status = 'active'
+      AND expires_at > :now AND expires_at < :until
     """
 )
+_TOLD = text(
+    """
+    SELECT user_id, reference, payload FROM push_records
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND type = 'expiry_reminder'
+      AND created_at >= :since AND payload ->> 'endsFrom' IS NOT NULL
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EndingLot:
+    """A lot that ends soon; `known_at` is since when its member has it."""
+
+    user_id: int
+    expires_at: datetime
+    points: int
+    known_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A reminder that was planned, of all that ends in [starts_at, ends_at)."""
+
+    user_id: int
+    threshold: int
+    starts_at: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +69,14 @@ class EndingDay:
     ends_at: datetime
     known_by: datetime
 
-    @property
-    def reference(self) -> str:
-        """What makes the reminder single: the day that the points end, and the threshold."""
-        return f"{self.day}:{self.threshold}"
+
+@dataclass(frozen=True, slots=True)
+class ExpiryReminder:
+    """What a member is to be told of: the sum of what ends on that day."""
+
+    user_id: int
+    ending: EndingDay
+    points: int
 
 
 def ending_days(now: datetime, zone: ZoneInfo) -> list[EndingDay]:
@@ -74,6 +102,38 @@ def _ending_day(today: date, ahead: int, now: datetime, zone: ZoneInfo) -> Endin
     )
 
 
+def due_reminders(
+    lots: Iterable[EndingLot], told: Iterable[Told], days: Sequence[EndingDay]
+) -> list[ExpiryReminder]:
+    """Who is to be told of which day now, soonest first: the member's lots of a day summed. Pure.
+
+    A lot that its member was told of at this threshold, or a later one, is not told of again, also
+    when the member has moved and it ends on another day there.
+    """
+    already: dict[int, list[Told]] = {}
+    for reminder in told:
+        already.setdefault(reminder.user_id, []).append(reminder)
+    groups: dict[tuple[int, int], list[EndingLot]] = {}
+    for lot in lots:
+        number = next((n for n, day in enumerate(days) if _is_on(lot, day)), None)
+        if number is None or _was_told(lot, days[number], already.get(lot.user_id, ())):
+            continue
+        groups.setdefault((number, lot.user_id), []).append(lot)
+    return [
+        ExpiryReminder(user_id, days[number], sum(lot.points for lot in ending))
+        for (number, user_id), ending in sorted(groups.items(), key=lambda group: group[0])
+        if any(lot.known_at <= days[number].known_by for lot in ending)
+    ]
+
+
+def _is_on(lot: EndingLot, span: EndingDay | Told) -> bool:
+    return span.starts_at <= lot.expires_at < span.ends_at
+
+
+def _was_told(lot: EndingLot, day: EndingDay, told: Iterable[Told]) -> bool:
+    return any(entry.threshold <= day.threshold and _is_on(lot, entry) for entry in told)
+
+
 async def expiry_reminders(
     session: AsyncSession, user_ids: Sequence[int], now: datetime, zone: ZoneInfo
 ) -> list[Draft]:
@@ -82,28 +142,40 @@ async def expiry_reminders(
     However long ago a member came last: their points end all the same.
     """
     days = ending_days(now, zone)
-    parameters = {
-        "user_ids": list(user_ids),
-        "starts": [day.starts_at for day in days],
-        "ends": [day.ends_at for day in days],
-        "known_by": [day.known_by for day in days],
-        "now": now,
-        "until": days[-1].ends_at,
-    }
-    rows = await session.execute(_ENDING, parameters)
-    return [_reminder(row.user_id, days[row.number - 1], row.points) for row in rows]
+    whose = {"user_ids": list(user_ids)}
+    parameters = {**whose, "now": now, "until": days[-1].ends_at}
+    lots = [EndingLot(*row) for row in await session.execute(_ENDING, parameters)]
+    rows = await session.execute(_TOLD, {**whose, "since": now - _LOOKED_BACK})
+    told = [_told(row) for row in rows]
+    return [_draft(reminder) for reminder in due_reminders(lots, told, days)]
 
 
-def _reminder(user_id: int, ending: EndingDay, points: int) -> Draft:
+def _draft(reminder: ExpiryReminder) -> Draft:
+    ending = reminder.ending
+
     def words(locale: str) -> tuple[str, str]:
         body = plural_message(
             locale,
             "{count} point expires on {date}: use it before it is gone.",
             "{count} points expire on {date}: use them before they are gone.",
-            points,
+            reminder.points,
             date=ending.day,
         )
         return message(locale, "Your points expire soon"), body
 
-    payload = {"expiresOn": ending.day.isoformat()}
-    return Draft(user_id, PushType.EXPIRY_REMINDER, ending.reference, words, payload)
+    payload = {
+        "expiresOn": ending.day.isoformat(),
+        "endsFrom": ending.starts_at.isoformat(),
+        "endsBefore": ending.ends_at.isoformat(),
+    }
+    reference = f"{ending.day}:{ending.threshold}"
+    return Draft(reminder.user_id, PushType.EXPIRY_REMINDER, reference, words, payload)
+
+
+def _told(row: Any) -> Told:
+    """Read a record of what `_draft` made."""
+    threshold = int(row.reference.rpartition(":")[2])
+    starts_at, ends_at = (
+        datetime.fromisoformat(row.payload[key]) for key in ("endsFrom", "endsBefore")
+    )
+    return Told(row.user_id, threshold, starts_at, ends_at)

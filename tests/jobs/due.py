@@ -80,6 +80,6 @@ async def pushes(mall: Mall, user_id: int | None = None) -> Any:
         mall,
         "SELECT user_id, type, reference, title, body, payload, status, reason, created_at, due_at"
         " FROM push_records WHERE user_id = coalesce(:user_id, user_id)"
-        " ORDER BY created_at, id",
+        " ORDER BY created_at, type, reference, user_id",
         user_id=user_id,
     )

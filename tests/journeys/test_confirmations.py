@@ -43,7 +43,9 @@ KINDS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("item", "english", "chinese"), KINDS, ids=[item["type"] for item, _, _ in KINDS])
+@pytest.mark.parametrize(
+    ("item", "english", "chinese"), KINDS, ids=[item["type"] for item, _, _ in KINDS]
+)
 async def test_an_exchange_is_confirmed_in_the_members_language(
     mall: Mall, client: Client, item: dict[str, Any], english: str, chinese: str
 ) -> None:
