@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jobs import points
+from jobs import catalogue, exchange, points, reminders
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
@@ -10,7 +10,14 @@ from services.clean_up import clean_up_batch
 from services.notifications.providers import Platform, PushProvider
 
 JOBS: Mapping[str, Job] = {
-    job.name: job for job in (*points.JOBS, in_batches("clean_up", clean_up_batch))
+    job.name: job
+    for job in (
+        *points.JOBS,
+        *exchange.JOBS,
+        *catalogue.JOBS,
+        *reminders.JOBS,
+        in_batches("clean_up", clean_up_batch),
+    )
 }
 
 

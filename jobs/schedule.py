@@ -37,5 +37,7 @@ SCHEDULE: Sequence[Scheduled] = (
     Scheduled("expire_points", "*/5 * * * *"),
     Scheduled("activate_points", "* * * * *"),
     Scheduled("expire_codes", "*/10 * * * *"),
+    # It is 09:00 somewhere every quarter of an hour.
+    Scheduled("ask_for_reminders", "*/15 * * * *"),
     Scheduled("clean_up", "30 3 * * *"),
 )

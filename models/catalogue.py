@@ -94,7 +94,7 @@ class Wish(Base):
     """An item that a user wishes for."""
 
     __tablename__ = "wishes"
-    __table_args__ = (Index("ix_wishes_item_id", "item_id"),)
+    __table_args__ = (Index("ix_wishes_item_id", "item_id", "user_id"),)
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     item_id: Mapped[int] = mapped_column(ForeignKey("exchange_items.id"), primary_key=True)

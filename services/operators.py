@@ -17,6 +17,7 @@ from services.paging import Page, decode_cursor, encode_cursor, page_of
 Action = Literal[
     "adjust_points",
     "adjust_stock",
+    "broadcast_push",
     "erase_user",
     "import_codes",
     "import_points",

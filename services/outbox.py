@@ -145,7 +145,14 @@ def enqueue(
     due_at: datetime | None = None,
 ) -> None:
     """Add one outbox row per payload for the job of that name, not to be run before `due_at`."""
-    rows = [(job, payload, now, due_at or now) for payload in payloads]
+    enqueue_later(writes, [(job, payload, due_at or now) for payload in payloads], now)
+
+
+def enqueue_later(
+    writes: Writes, asked: Sequence[tuple[str, Mapping[str, Any], datetime]], now: datetime
+) -> None:
+    """Add one outbox row each of (job, payload, not to be run before)."""
+    rows = [(job, payload, now, due_at) for job, payload, due_at in asked]
     writes.insert(OutboxMessage, _COLUMNS, rows)
 
 

@@ -174,8 +174,9 @@ async def plan_page(session: AsyncSession, campaign_id: str, now: datetime) -> N
     conditions = _conditions(row.audience, now)
     page = {**conditions, "after": row.planned_to, "limit": MEMBERS_A_PAGE}
     user_ids = (await session.execute(_PAGE, page)).scalars().all()
+    words = (row.title, row.body)
     drafts = [
-        Draft(user_id, PushType.CAMPAIGN, campaign_id, lambda _: (row.title, row.body), row.payload)
+        Draft(user_id, PushType.CAMPAIGN, campaign_id, lambda _: words, row.payload)
         for user_id in user_ids
     ]
     writes = Writes()

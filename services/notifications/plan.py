@@ -18,7 +18,7 @@ from services.bulk import Writes
 from services.identifiers import new_id
 from services.notifications.decide import Draft, Planned, Preferences, Recipient, plan
 from services.notifications.preferences import lock_preferences
-from services.outbox import enqueue
+from services.outbox import enqueue_later
 
 DELIVERY_JOB, BULK_DELIVERY_JOB = "deliver_pushes", "deliver_bulk_pushes"
 PUSHES_A_DELIVERY = 200
@@ -175,9 +175,9 @@ def ask_for_delivery(
     for key, kind, due_at in pushes:
         job = DELIVERY_JOB if kind in _AWAITED else BULK_DELIVERY_JOB
         together.setdefault((job, due_at), []).append(str(key))
-    for (job, due_at), keys in together.items():
-        chunks = [
-            {"push_ids": keys[start : start + PUSHES_A_DELIVERY]}
-            for start in range(0, len(keys), PUSHES_A_DELIVERY)
-        ]
-        enqueue(writes, job, chunks, now, due_at=due_at)
+    asked = [
+        (job, {"push_ids": keys[start : start + PUSHES_A_DELIVERY]}, due_at)
+        for (job, due_at), keys in together.items()
+        for start in range(0, len(keys), PUSHES_A_DELIVERY)
+    ]
+    enqueue_later(writes, asked, now)

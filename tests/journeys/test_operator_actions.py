@@ -173,7 +173,18 @@ async def test_settling_everybody_is_noted_once_with_what_it_came_to(
 
 def test_every_name_has_one_form() -> None:
     """Verb first, in snake_case."""
-    verbs = {"adjust", "erase", "import", "lift", "redeem", "run", "save", "suspend", "update"}
+    verbs = {
+        "adjust",
+        "broadcast",
+        "erase",
+        "import",
+        "lift",
+        "redeem",
+        "run",
+        "save",
+        "suspend",
+        "update",
+    }
     for name in ACTIONS:
         verb, separator, rest = name.partition("_")
         assert verb in verbs
