@@ -21,6 +21,7 @@ from services.transaction import is_store_away, reading, transaction
 
 LONGEST_WAIT_S = 1.0
 """How long a relay that hears nothing waits before it looks again."""
+_WAIT_FOR_ROOM_S = 0.1
 _BATCHES_IN_FLIGHT = 16
 _PAUSE_AFTER_ERROR_S = 1.0
 
@@ -81,8 +82,8 @@ class Relay:
         wait_s = LONGEST_WAIT_S
         if due_at is not None:
             left_s = (due_at - self.mall.clock()).total_seconds()
-            # A row that is due and was not taken waits for room: its turn is not now.
-            wait_s = min(wait_s, left_s) if left_s > 0 else wait_s
+            # What is due and was not taken waits for room, which workers make all the time.
+            wait_s = min(wait_s, left_s) if left_s > 0 else _WAIT_FOR_ROOM_S
         try:
             async with asyncio.timeout(wait_s):
                 await self._wake.wait()

@@ -112,6 +112,8 @@ class PushRecord(Base):
             "counted_on",
             postgresql_where=text("counted_on IS NOT NULL"),
         ),
+        # What is forgotten first; ids sort by time.
+        Index("ix_push_records_suppressed", "id", postgresql_where=text("status = 'suppressed'")),
         Index(
             "ix_push_records_campaign_id",
             "campaign_id",

@@ -1,17 +1,22 @@
-"""Deleting what has served its time: done jobs, and keys that are too old to come again."""
+"""Deleting what has served its time, a bounded number of rows at once."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import Clock
+from services.identifiers import first_id_at
 from services.outbox import forget_done
 
 KEYS_KEPT = timedelta(days=35)
 """`domain.md`, Points: 30 days at least."""
 DONE_JOBS_KEPT = timedelta(days=3)
+SUPPRESSED_PUSHES_KEPT = timedelta(days=30)
+"""Members without a device have some every day, of which nobody heard."""
+PUSHES_KEPT = timedelta(days=400)
+"""A year and a month: what a year is compared with is still there."""
 ROWS_A_BATCH = 5_000
 
 _FORGET_KEYS = text(
@@ -22,6 +27,22 @@ _FORGET_KEYS = text(
     )
     """
 )
+_FORGET_SUPPRESSED = text(
+    """
+    DELETE FROM push_records WHERE id IN (
+        SELECT id FROM push_records
+        WHERE status = 'suppressed' AND id < :before ORDER BY id LIMIT :limit
+    )
+    """
+)
+# What is still queued after so long is for whoever looks into it, not for a broom.
+_OLD_PUSHES = text(
+    """
+    SELECT id FROM push_records WHERE id < :before AND status <> 'queued' ORDER BY id LIMIT :limit
+    """
+)
+_FORGET_DELIVERIES = text("DELETE FROM push_deliveries WHERE push_id = ANY(CAST(:ids AS uuid[]))")
+_FORGET_PUSHES = text("DELETE FROM push_records WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
 async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
@@ -30,5 +51,19 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     keys: Any = await session.execute(
         _FORGET_KEYS, {"before": now - KEYS_KEPT, "limit": ROWS_A_BATCH}
     )
+    suppressed: Any = await session.execute(
+        _FORGET_SUPPRESSED,
+        {"before": first_id_at(now - SUPPRESSED_PUSHES_KEPT), "limit": ROWS_A_BATCH},
+    )
     jobs = await forget_done(session, now - DONE_JOBS_KEPT, ROWS_A_BATCH)
-    return keys.rowcount + jobs or None
+    pushes = await _forget_pushes(session, now)
+    return keys.rowcount + suppressed.rowcount + jobs + pushes or None
+
+
+async def _forget_pushes(session: AsyncSession, now: datetime) -> int:
+    parameters = {"before": first_id_at(now - PUSHES_KEPT), "limit": ROWS_A_BATCH}
+    ids = (await session.execute(_OLD_PUSHES, parameters)).scalars().all()
+    if ids:
+        await session.execute(_FORGET_DELIVERIES, {"ids": ids})
+        await session.execute(_FORGET_PUSHES, {"ids": ids})
+    return len(ids)

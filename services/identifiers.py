@@ -7,6 +7,7 @@ before any of them is stored (`docs/decisions/0003`).
 import base64
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 
@@ -17,6 +18,11 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
     return UUID(int=value)
+
+
+def first_id_at(instant: datetime) -> UUID:
+    """A bound below every id made from then on, and above those made before."""
+    return UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
 def global_id(kind: str, key: object) -> str:

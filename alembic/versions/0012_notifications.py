@@ -125,6 +125,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_push_records")),
     )
     op.create_index(
+        "ix_push_records_suppressed",
+        "push_records",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'suppressed'"),
+    )
+    op.create_index(
         "ix_push_records_campaign_id",
         "push_records",
         ["campaign_id", "status"],

@@ -1,0 +1,83 @@
+"""What has served its time is deleted, and nothing else."""
+
+from datetime import datetime, timedelta
+
+from jobs.registry import JOBS
+from jobs.runner import Runner
+from services.bulk import Writes
+from services.calendar import system_clock
+from services.clean_up import DONE_JOBS_KEPT, KEYS_KEPT, PUSHES_KEPT, SUPPRESSED_PUSHES_KEPT
+from services.mall import Mall
+from services.outbox import enqueue
+from services.transaction import transaction
+from tests.clock import MovableClock
+from tests.factories import add_user, execute
+from tests.pushes import add_device, draft, plan_now
+
+
+async def clean_up(mall: Mall) -> dict[str, int]:
+    """Run the job; how many rows each table has then."""
+    async with transaction(mall.stores.write) as session:
+        writes = Writes()
+        enqueue(writes, "clean_up", [{}], mall.clock())
+        await writes.flush(session)
+    (row,) = await execute(mall, "SELECT max(id) AS id FROM outbox WHERE job = 'clean_up'")
+    await Runner(mall, JOBS).run("clean_up", [row.id])
+    (counts,) = await execute(
+        mall,
+        "SELECT (SELECT count(*) FROM outbox WHERE job <> 'clean_up') AS jobs,"
+        " (SELECT count(*) FROM idempotency_keys) AS keys,"
+        " (SELECT count(*) FROM push_records) AS pushes,"
+        " (SELECT count(*) FROM push_deliveries) AS deliveries",
+    )
+    return dict(counts._mapping)
+
+
+async def _world(mall: Mall, at: datetime) -> None:
+    alice, bob = await add_user(mall, "alice"), await add_user(mall, "bob")
+    await add_device(mall, alice, "phone")
+    await plan_now(mall, draft(alice, "sent"), draft(alice, "queued"), draft(bob, "suppressed"))
+    await execute(
+        mall,
+        "UPDATE push_records SET status = 'sent', sent_at = :at WHERE reference = 'sent'",
+        at=at,
+    )
+    await execute(
+        mall,
+        "INSERT INTO push_deliveries (push_id, device_id, provider_message_id)"
+        " SELECT id, id, 'x' FROM push_records WHERE reference = 'sent'",
+    )
+    await execute(
+        mall,
+        "INSERT INTO idempotency_keys (user_id, operation, key, fingerprint, answer, created_at)"
+        " VALUES (:alice, 'x', 'k', '', '{}', :at)",
+        alice=alice,
+        at=at,
+    )
+    await execute(mall, "UPDATE outbox SET done_at = :at WHERE id = 1", at=at)
+    await execute(mall, "INSERT INTO outbox (job, payload) VALUES ('open', '{}')")
+    await execute(
+        mall,
+        "INSERT INTO outbox (job, payload, failed_at) VALUES ('failed', '{}', :at)",
+        at=at,
+    )
+
+
+async def test_each_thing_goes_when_its_time_is_over(mall: Mall, clock: MovableClock) -> None:
+    """What is open, queued or failed stays whatever its age."""
+    clock.now = system_clock()  # ids of pushes are made by the clock of the machine
+    start = clock.now
+    await _world(mall, start)
+    everything = {"jobs": 3, "keys": 1, "pushes": 3, "deliveries": 1}
+    just_before = timedelta(minutes=-1)
+    for kept, gone in (
+        (DONE_JOBS_KEPT, {"jobs": 2}),
+        (SUPPRESSED_PUSHES_KEPT, {"pushes": 2}),
+        (KEYS_KEPT, {"keys": 0}),
+        (PUSHES_KEPT, {"pushes": 1, "deliveries": 0}),
+    ):
+        clock.now = start + kept + just_before
+        assert await clean_up(mall) == everything
+        clock.now = start + kept + timedelta(minutes=1)
+        everything |= gone
+        assert await clean_up(mall) == everything
