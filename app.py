@@ -101,7 +101,11 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(
-                [structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)]
+                [
+                    structlog.dev.ConsoleRenderer(
+                        colors=sys.stderr.isatty(), exception_formatter=plain_traceback
+                    )
+                ]
                 if is_dev
                 else [
                     # Locals would put tokens and addresses into the log.
