@@ -248,12 +248,19 @@ async def _uncount(session: AsyncSession, cancelled: Iterable[Standing], zone: Z
 
 def _note_operators(writes: Writes, moved: Iterable[Standing], now: datetime) -> None:
     for standing in moved:
-        for step in standing.steps:
+        for step, left in zip(standing.steps, standing.left, strict=True):
             if step.by_operator:
-                # No reason and no tracking number: members may ask to be forgotten, this never is.
-                details = {"status": step.status}
                 target = ("Exchange", step.exchange_id)
+                details = _noted(step, left)
                 note_action(writes, step.actor_id, "update_exchange", target, details, now)
+
+
+def _noted(step: Step, left: ExchangeStatus) -> dict[str, Any]:
+    """No reason and no tracking number: members may ask to be forgotten, this never is."""
+    after: dict[str, Any] = {"status": step.status}
+    if step.status is ExchangeStatus.SHIPPED:
+        after["carrier"] = step.carrier
+    return {"before": {"status": left}, "after": after}
 
 
 async def _save_memberships(

@@ -65,7 +65,8 @@ class Standing:
     """An exchange as it stands, with its reward and the lots that paid.
 
     `coupon` is (id, status, end) of one that it gave, `membership` what it added to one, and
-    `later_memberships` what the user's later exchanges added to the same level.
+    `later_memberships` what the user's later exchanges added to the same level. `left` are the
+    statuses that `steps` led away from, one each.
     """
 
     exchange: Exchange
@@ -77,6 +78,7 @@ class Standing:
     from_pool: bool = False
     refund: Refund | None = None
     steps: list[Step] = field(default_factory=list[Step])
+    left: list[ExchangeStatus] = field(default_factory=list[ExchangeStatus])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def take_step(standing: Standing | None, step: Step, now: datetime) -> Stepped:
         raise InvalidState(standing.exchange.status.name)
     if step.status is ExchangeStatus.CANCELLED:
         _cancel(standing, step, now)
+    standing.left.append(standing.exchange.status)
     standing.exchange = replace(standing.exchange, status=step.status, updated_at=now)
     standing.steps.append(step)
     return Stepped(standing.exchange, standing.refund)

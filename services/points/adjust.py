@@ -122,7 +122,7 @@ async def adjust_points(
             cause = Cause(ADJUSTMENT_SOURCE, None, who, why)
             expires_at = expiry_of(ADJUSTMENT_SOURCE, now, zone)
             entry = adjust(account, request.lot_id, request.points, cause, expires_at, now)
-            details = {"points": request.points, "reason": request.reason}
+            details = _noted(request, entry)
             target = ("User", request.user_id)
             note_action(writes, request.operator_id, "adjust_points", target, details, now)
             return {"sequence": entry.sequence}
@@ -136,3 +136,12 @@ async def adjust_points(
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)
     return outcomes
+
+
+def _noted(request: AdjustmentRequest, entry: Entry) -> dict[str, Any]:
+    return {
+        "points": request.points,
+        "reason": request.reason,
+        "before": {"points": entry.points_before},
+        "after": {"points": entry.points_after},
+    }

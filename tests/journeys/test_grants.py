@@ -242,6 +242,10 @@ async def test_an_operator_corrects_a_balance(mall: Mall, client: Client, member
         ("adjust_points", "User", str(member), -10),
     ]
     assert noted[0].details["reason"] == "补偿"
+    assert [(row.details["before"], row.details["after"]) for row in noted] == [
+        ({"points": 0}, {"points": 30}),
+        ({"points": 30}, {"points": 20}),
+    ]
 
 
 @pytest.mark.parametrize(
