@@ -70,7 +70,8 @@ def _run(
             typer.echo(f"Nothing more was imported: {error}", err=True)
             return 1
         typer.echo(
-            f"{done.imported:,} imported, {done.duplicates:,} known before,"
+            ("finished before, nothing changed: " if done.is_old else "")
+            + f"{done.imported:,} imported, {done.duplicates:,} known before,"
             f" {done.rejected:,} rejected" + (f" (see {rejected_path})" if done.rejected else "")
         )
         return 0

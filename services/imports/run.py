@@ -77,7 +77,10 @@ class FileImport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is, in bytes and lines of the file, and what came of it in all its runs."""
+    """How far an import is, in bytes and lines of the file, and what came of it in all its runs.
+
+    `is_old`: it was finished before, so this run changed nothing.
+    """
 
     id: int
     size: int
@@ -88,6 +91,7 @@ class Progress:
     rejected: int
     rejected_bytes: int
     is_finished: bool
+    is_old: bool = False
 
 
 _START = text(
@@ -136,7 +140,7 @@ async def import_file(
         progress = await run.start()
         show(progress)
         if progress.is_finished:
-            return progress
+            return replace(progress, is_old=True)
         async with run.noting_interruption():
             for piece in read_pieces(
                 source, header, progress.position, progress.lines, format_.piece_bytes
