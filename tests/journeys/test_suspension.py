@@ -207,3 +207,19 @@ async def test_tasks_that_events_complete_pay_nothing_either(
     assert (await record(client, event(user_id, "e1", clock.now)))["pointsEarned"] == 0
     clock.now += timedelta(days=3)
     assert (await record(client, event(user_id, "e2", clock.now)))["pointsEarned"] == 10
+
+
+async def test_an_operator_who_is_suspended_goes_on_operating(mall: Mall, client: Client) -> None:
+    """Roles are the identity provider's; as a member they earn nothing, like anybody (0013)."""
+    olga = await add_user(mall, "olga")
+    ids = [encode_id("User", each) for each in (olga, await add_user(mall, "alice"))]
+    for user_id in ids:
+        await suspend(client, userId=user_id, until=UNTIL, reason="odd")
+    assert await suspend(client, userId=ids[1], until=None, reason="a mistake")
+    noted = "SELECT operator_id, action, key FROM operator_actions ORDER BY id"
+    assert [tuple(row) for row in await execute(mall, noted)] == [
+        (olga, "suspend_user", str(olga)),
+        (olga, "suspend_user", str(olga + 1)),
+        (olga, "lift_suspension", str(olga + 1)),
+    ]
+    assert (await check_in(client, "olga"))["code"] == "MEMBER_SUSPENDED"
