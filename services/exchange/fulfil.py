@@ -30,6 +30,7 @@ from services.exchange.states import Membership, Standing, Step, Stepped, take_s
 from services.operators import note_action
 from services.points.account import Account
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
+from services.points.returns import Payment
 
 _OWNERS = text("SELECT id, user_id FROM exchanges WHERE id = ANY(CAST(:ids AS uuid[]))")
 _READ = text(
@@ -149,7 +150,9 @@ async def _read(
         standing = Standing(
             exchange=_exchange(row),
             account=accounts[row.user_id],
-            payment=[(lots[draw.points_record_id], draw.points) for draw in paid],
+            payment=Payment(
+                [(lots[draw.points_record_id], draw.points) for draw in paid], row.created_at
+            ),
             coupon=_coupon(row),
             from_pool=row.from_pool,
         )

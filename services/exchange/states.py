@@ -11,8 +11,8 @@ from uuid import UUID
 from models.exchange import CouponStatus, ExchangeStatus
 from services.errors import BadInput, InvalidState, NotFound
 from services.exchange.decide import Exchange
-from services.points.account import Account, Cause, Lot
-from services.points.returns import Refund, refund
+from services.points.account import Account, Cause
+from services.points.returns import Payment, Refund, refund
 
 _LONGEST_REASON, _LONGEST_NAME = 500, 100
 
@@ -70,7 +70,7 @@ class Standing:
 
     exchange: Exchange
     account: Account
-    payment: Sequence[tuple[Lot, int]]
+    payment: Payment
     coupon: tuple[UUID, CouponStatus, datetime] | None = None
     membership: Membership | None = None
     later_memberships: Sequence[Membership] = ()

@@ -9,7 +9,16 @@ from datetime import datetime
 
 from models.points import PointsAction, PointsRecordStatus
 from services.points.account import Account, Cause, Lot
+from services.points.extension_terms import fee_of
 from services.points.ledger import draw, expire_due, first_lots, pay_owed, record, spendable
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What each lot paid for an exchange, and when."""
+
+    shares: Sequence[tuple[Lot, int]]
+    paid_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +29,39 @@ class Refund:
     lapsed: int
 
 
-def refund(
-    account: Account, payment: Sequence[tuple[Lot, int]], cause: Cause, now: datetime
-) -> Refund:
+def refund(account: Account, payment: Payment, cause: Cause, now: datetime) -> Refund:
     """Put back into each lot what it paid; a lot that has ended stays ended and gets nothing.
 
-    What the member owes is paid from it: else a purchase that was refunded while its points were
-    spent would, once the exchange is cancelled, have given the points away.
+    A lot that was extended after it paid takes the fee for what is put back. What the member owes
+    is paid from the rest: else a purchase that was refunded while its points were spent would, once
+    the exchange is cancelled, have given the points away.
     """
     expire_due(account, now)
-    returned = [(lot, -points) for lot, points in payment if not _is_over(lot, now)]
-    points = -sum(amount for _, amount in returned)
-    lapsed = sum(points for _, points in payment) - points
+    returned = [(lot, points) for lot, points in payment.shares if not _is_over(lot, now)]
+    points = sum(amount for _, amount in returned)
+    lapsed = sum(amount for _, amount in payment.shares) - points
     if points:
         account.lifetime_redeemed -= points
         entry = record(account, PointsAction.REFUND, points, cause, now)
-        draw(account, entry, returned)
+        draw(account, entry, [(lot, -amount) for lot, amount in returned])
         for lot, amount in returned:
-            pay_owed(account, lot, -amount, now)
+            fee = _pay_extension(account, lot, amount, payment.paid_at, cause, now)
+            pay_owed(account, lot, amount - fee, now)
     return Refund(points, lapsed)
+
+
+def _pay_extension(
+    account: Account, lot: Lot, points: int, paid_at: datetime, refunded: Cause, now: datetime
+) -> int:
+    """Take the fee for points that came back into a lot that was extended without them."""
+    if lot.extended_at is None or lot.extended_at <= paid_at:
+        return 0
+    fee = fee_of(points)
+    account.lifetime_redeemed += fee
+    details = {"exchange": refunded.reference}
+    cause = Cause("extension", str(lot.id), refunded.created_by, details)
+    draw(account, record(account, PointsAction.EXTEND, -fee, cause, now), [(lot, fee)])
+    return fee
 
 
 def _is_over(lot: Lot, now: datetime) -> bool:

@@ -10,6 +10,7 @@ from services.errors import InvalidState, NotFound
 from services.exchange.decide import Exchange
 from services.exchange.states import Membership, Standing, Step, take_step
 from services.points.account import Account
+from services.points.returns import Payment
 from tests.services.points.accounts import NOW
 
 _ID = UUID(int=1)
@@ -31,7 +32,7 @@ _STATES = {"physical": tuple(ExchangeStatus)}
 
 def _standing(kind: str, status: ExchangeStatus) -> Standing:
     exchange = Exchange(_ID, _OWNER, 1, 1, 10, status, NOW, NOW)
-    standing = Standing(exchange, Account(_OWNER), ())
+    standing = Standing(exchange, Account(_OWNER), Payment((), NOW))
     ends = NOW + timedelta(days=-1 if kind == "ended coupon" else 1)
     if "coupon" in kind:
         held = CouponStatus.USED if kind == "used coupon" else CouponStatus.ACTIVE

@@ -8,6 +8,7 @@ refuse it, the constraint goes first. `place` is the row that must be named, wit
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -336,6 +337,7 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
     )
     step = exchange_step(placed.exchange_id, erin, ExchangeStatus.CANCELLED, by_operator=False)
     await mall.steps.submit(step)
+    franks_lot, franks_exchange = await _arrange_late_fee(mall, clock)
     purchase = IncomingEvent("order-3", erin, "purchase", Decimal(30), clock(), {})
     async with transaction(mall.stores.write) as session:
         await record_events(session, [purchase], clock=clock, zone=mall.zone)
@@ -355,7 +357,24 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
         "bought_lot": bought,
         "cancelled": placed.exchange_id,
         "pool": pool,
+        "franks_lot": franks_lot,
+        "franks_exchange": franks_exchange,
     }
+
+
+async def _arrange_late_fee(mall: Mall, clock: MovableClock) -> tuple[UUID, UUID]:
+    """A member who spent most of a lot, extended the rest, and got the most of it back."""
+    frank = await add_user(mall, "frank")
+    lot = await give_points(mall, frank, 100, expires_at=clock() + timedelta(days=9))
+    item = await add_item(mall, points=80, type="coupon", config={"generate": True})
+    placed = await mall.exchanges.submit(
+        exchange_request(frank, item, "key", None, is_verified=False)
+    )
+    clock.advance(minutes=1)
+    await mall.extensions.submit(extension_request(frank, lot.id, "extend"))
+    step = exchange_step(placed.exchange_id, frank, ExchangeStatus.CANCELLED, by_operator=False)
+    await mall.steps.submit(step)
+    return lot.id, placed.exchange_id
 
 
 def _payment(placed: Placed | Refusal) -> int:

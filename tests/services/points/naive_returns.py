@@ -114,7 +114,7 @@ class NaiveReturns(NaiveMall):
         if lot["status"] != "active" or not is_due or "extended" in lot or lot["points"] <= fee:
             return "refused"
         self.settle(user_id, now)
-        lot["extended"] = True
+        lot["extended"] = now
         lot["ends"] += timedelta(days=30)
         self.draw(lot, fee, "used")
         member = self.members[user_id]
@@ -141,7 +141,13 @@ class NaiveReturns(NaiveMall):
         member["redeemed"] -= given
         member["changes"] += given > 0
         for lot, points in back:
-            owed = min(member["owed"], points)
+            fee = 0
+            if lot.get("extended", exchange["at"]) > exchange["at"]:
+                fee = max(1, points * 5 // 100)
+                member["redeemed"] += fee
+                member["changes"] += 1
+                self.draw(lot, fee, "used")
+            owed = min(member["owed"], points - fee)
             if owed:
                 member["owed"] -= owed
                 member["earned"] -= owed
