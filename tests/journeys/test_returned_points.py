@@ -10,7 +10,7 @@ from services.mall import Mall
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points
-from tests.journeys.money import ask
+from tests.journeys.money import ask, grant, reverse
 from tests.journeys.steps import exchange
 
 
@@ -78,3 +78,46 @@ async def test_a_single_point_that_comes_back_is_the_fee(
     assert (await _extend(client, lot.id))["fee"] == 1
     done = await _cancel(client, taken)
     assert (done["refundedPoints"], done["balance"]["available"]) == (1, 19)
+
+
+@pytest.mark.parametrize("first", ["cancel", "reverse"])
+async def test_it_does_not_matter_what_is_taken_back_first(
+    mall: Mall, client: Client, clock: MovableClock, member: int, first: str
+) -> None:
+    """The points of a purchase that was refunded lapse with a cancelled exchange: nothing is owed.
+
+    What is taken back of the grant afterwards finds them gone, too.
+    """
+    ends = "2026-11-22T04:00:00Z"
+    await grant(client, member, 100, "grant", reference="order-1", expiresAt=ends)
+    taken = await _spend(mall, client, 60)
+    clock.advance(days=3)
+    if first == "cancel":
+        await _cancel(client, taken)
+    done = await reverse(client, "order-1", "part", 70)
+    assert (done["reversedPoints"], done["owedPoints"]) == (0, 30 if first == "reverse" else 0)
+    if first == "reverse":
+        done = await _cancel(client, taken)
+        assert (done["refundedPoints"], done["expiredPoints"]) == (0, 60)
+    rest = await reverse(client, "order-1", "rest")
+    assert (rest["reversedPoints"], rest["owedPoints"]) == (0, 0)
+    assert (await grant(client, member, 50, "next"))["balance"]["available"] == 50
+    rows = await execute(mall, "SELECT owed_points FROM users WHERE id = :id", id=member)
+    assert rows == [(0,)]
+
+
+async def test_only_what_the_lot_itself_lacked_is_not_owed(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """Another grant's debt stays; what its own lot gave back of a grant counts for nothing."""
+    ends = "2026-11-22T04:00:00Z"
+    await grant(client, member, 100, "first", reference="order-1", expiresAt=ends)
+    await grant(client, member, 80, "other", reference="order-2")
+    taken = await _spend(mall, client, 50)
+    await _spend(mall, client, 120, "more")
+    assert (await reverse(client, "order-2", "all"))["owedPoints"] == 70
+    assert (await reverse(client, "order-1", "some", 20))["owedPoints"] == 20
+    clock.advance(days=3)
+    assert (await _cancel(client, taken))["expiredPoints"] == 50
+    rows = await execute(mall, "SELECT owed_points FROM users WHERE id = :id", id=member)
+    assert rows == [(70,)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from models.points import PointsRecordStatus
 from services.points.account import Account, Cause, Lot
 from services.points.extend import extend
-from services.points.ledger import InsufficientPoints, grant, redeem, spendable
+from services.points.ledger import InsufficientPoints, expire_due, grant, redeem, spendable
 from services.points.returns import Grant, Payment, refund, reverse
 from tests.services.points.accounts import NOW, accounts
 
@@ -61,6 +61,57 @@ def test_spending_before_an_extension_saves_no_fee(points: int, price: int) -> N
     fees = points - account.points
     assert fees == extended + max(1, price * 5 // 100) >= max(1, points * 5 // 100 - 1)
     assert account.points == lot.points == account.lifetime_earned - account.lifetime_redeemed
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.lists(st.integers(1, 200), min_size=1, max_size=3),
+    st.permutations(["cancel", "reverse", "expire"]),
+)
+def test_the_order_in_which_things_come_back_does_not_matter(
+    points: int, price: int, parts: list[int], order: list[str]
+) -> None:
+    """A grant is spent in part, the exchange cancelled, the grant reversed, its lot ends.
+
+    Nothing is left at last and nothing owed, however little or much was spent and taken back.
+    """
+    account, now = Account(1), NOW
+    taken_back, price = _granted(account, points), min(price, points)
+    redeem(account, price, _CAUSE, NOW)
+    for step in order:
+        if step == "expire":
+            now += timedelta(days=1)
+            expire_due(account, now)
+        elif step == "cancel":
+            lots = {taken_back.lot.id: taken_back}
+            payment = Payment([(taken_back.lot, price)], NOW, lots)
+            taken_back.lapsed_payments += refund(account, payment, _CAUSE, now).lapsed
+        else:
+            for part in parts:
+                left = taken_back.points - taken_back.reversed_points
+                if left:
+                    reverse(account, taken_back, min(part, left), _CAUSE, now)
+    assert (account.points, account.owed_points) == (0, 0)
+    assert taken_back.lapsed_points + taken_back.own_points <= taken_back.reversed_points
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 100))
+def test_what_lapses_pays_no_debt_of_another_grant(price: int, part: int, debt: int) -> None:
+    """What its own lot gave of a grant was taken for good; only what was missing is forgiven."""
+    account = Account(1)
+    other = _granted(account, debt)
+    redeem(account, debt, _CAUSE, NOW)
+    reverse(account, other, debt, _CAUSE, NOW)
+    account.owed_points, owed = 0, account.owed_points  # set aside, or the next grant would pay it
+    taken_back = _granted(account, 100)
+    redeem(account, price, _CAUSE, NOW)
+    account.owed_points = owed
+    missing = reverse(account, taken_back, part, _CAUSE, NOW).owed
+    payment = Payment([(taken_back.lot, price)], NOW, {taken_back.lot.id: taken_back})
+    refund(account, payment, _CAUSE, NOW + timedelta(days=1))
+    assert missing == max(0, part - (100 - price))
+    assert account.owed_points == debt
 
 
 def _is_due(lot: Lot) -> bool:

@@ -23,6 +23,7 @@ from tests.services.points.test_ledger_model import MEMBERS, LedgerMachine
 
 REFERENCES = st.sampled_from([f"order-{number}" for number in range(6)])
 HELD_FOR_HOURS = st.sampled_from([None, None, 1, 30, 24 * 40])
+LIVES_FOR_DAYS = st.sampled_from([None, 2, 8])
 
 
 class ReturnsMachine(LedgerMachine):
@@ -60,11 +61,21 @@ class ReturnsMachine(LedgerMachine):
         self.number += 1
         return f"key-{self.number}"
 
-    @rule(who=MEMBERS, points=st.integers(1, 200), reference=REFERENCES, hours=HELD_FOR_HOURS)
-    def grant(self, who: int, points: int, reference: str, hours: int | None) -> None:
+    @rule(
+        who=MEMBERS,
+        points=st.integers(1, 200),
+        reference=REFERENCES,
+        hours=HELD_FOR_HOURS,
+        days=LIVES_FOR_DAYS,
+    )
+    def grant(
+        self, who: int, points: int, reference: str, hours: int | None, days: int | None
+    ) -> None:
         self.tick()
         user_id = self.users[who]
         held_until = None if hours is None else self.clock() + timedelta(hours=hours)
+        begins = held_until or self.clock()
+        ends = None if days is None else begins + timedelta(days=days)
         request = grant_request(
             self.till,
             user_id,
@@ -72,10 +83,11 @@ class ReturnsMachine(LedgerMachine):
             "campaign",
             self.key(),
             reference=reference,
+            expires_at=ends,
             available_at=held_until,
         )
         answer = self.run(_answered(self.mall.grants.submit(request)))
-        expected = self.model.grant(user_id, points, reference, held_until, self.clock())
+        expected = self.model.grant(user_id, points, reference, held_until, ends, self.clock())
         assert ("done" if isinstance(answer, Granted) else "refused") == expected
 
     @rule(reference=REFERENCES, points=st.integers(1, 150))
