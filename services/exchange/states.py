@@ -130,7 +130,7 @@ def _may_go(standing: Standing, step: Step, now: datetime) -> bool:
 
 
 def _can_be_taken_back(standing: Standing, step: Step, now: datetime) -> bool:
-    """An unused coupon by its holder too, a membership by an operator, nothing else.
+    """An unused coupon by its holder too, a membership that runs by an operator, nothing else.
 
     A code that was imported is honoured elsewhere, so the mall cannot know that a member who has
     seen it has not used it: only an operator takes such a one back.
@@ -139,7 +139,8 @@ def _can_be_taken_back(standing: Standing, step: Step, now: datetime) -> bool:
         _, status, expires_at = standing.coupon
         is_unused = status is CouponStatus.ACTIVE and expires_at > now
         return is_unused and (step.by_operator or not standing.from_pool)
-    return standing.membership is not None and step.by_operator
+    is_left = standing.membership is not None and standing.membership.expires_at > now
+    return is_left and step.by_operator
 
 
 def _cancel(standing: Standing, step: Step, now: datetime) -> None:
