@@ -7,9 +7,11 @@ import pytest
 
 from schema.ids import encode_id
 from services.mall import Mall
+from services.points.activate import Activated, activate_batch
+from services.transaction import transaction
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_item, add_user, execute, give_points
+from tests.factories import add_item, add_user, execute, give_points, points_of
 from tests.journeys.money import ask, grant, reverse
 from tests.journeys.steps import exchange
 
@@ -121,3 +123,50 @@ async def test_only_what_the_lot_itself_lacked_is_not_owed(
     assert (await _cancel(client, taken))["expiredPoints"] == 50
     rows = await execute(mall, "SELECT owed_points FROM users WHERE id = :id", id=member)
     assert rows == [(70,)]
+
+
+async def test_points_that_ended_while_held_back_pay_no_debt(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """The job came too late for them: earned and expired, and the debt is what it was."""
+    await grant(client, member, 50, "first", reference="order-1")
+    await _spend(mall, client, 50)
+    assert (await reverse(client, "order-1", "back"))["owedPoints"] == 50
+    held = {"availableAt": "2026-11-23T04:00:00Z", "expiresAt": "2026-11-25T04:00:00Z"}
+    await grant(client, member, 80, "held", **held)
+    clock.advance(days=5)
+    async with transaction(mall.stores.bulk) as session:
+        assert await activate_batch(session, mall.clock) == Activated(1, 80)
+    assert await execute(
+        mall,
+        "SELECT points, owed_points, lifetime_earned, lifetime_expired FROM users WHERE id = :id",
+        id=member,
+    ) == [(0, 50, 130, 80)]
+    assert await execute(mall, "SELECT status FROM points_records WHERE points > 0") == [
+        ("expired",)
+    ]
+
+
+async def test_the_default_end_is_counted_from_when_points_can_be_spent(
+    client: Client, member: int
+) -> None:
+    """Held back for a year and a day they would else have ended before anybody could spend them."""
+    held = await grant(client, member, 40, "key", availableAt="2027-11-21T04:00:00Z")
+    assert held["pointsRecord"]["expiresAt"] == "2028-11-21T04:00:00Z"
+    ends = {"availableAt": "2027-11-21T04:00:00Z", "expiresAt": "2027-11-21T04:00:00Z"}
+    refused = await grant(client, member, 40, "other", **ends)
+    assert (refused["code"], refused["field"]) == ("INVALID_INPUT", ["expiresAt"])
+
+
+async def test_a_membership_that_has_run_out_is_not_refunded(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """Nothing of it can be taken back, so nothing of its price is given back."""
+    await give_points(mall, member, 200)
+    item_id = await add_item(mall, type="vip", config={"level": 2, "days": 30})
+    taken = (await exchange(client, "alice", item_id))["exchange"]["id"]
+    step = {"exchangeId": taken, "status": "CANCELLED"}
+    clock.advance(days=30)
+    refused = await ask(client, "updateExchange", "boss", "operator", **step)
+    assert (refused["code"], refused["state"]) == ("INVALID_STATE", "COMPLETED")
+    assert await points_of(mall, member) == 100

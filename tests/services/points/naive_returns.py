@@ -27,7 +27,7 @@ class NaiveReturns(NaiveMall):
         """A grant by another system, which its reference names."""
         if reference in self.grants:
             return "refused"
-        ends = ends or a_year_after(now)
+        ends = ends or a_year_after(held_until or now)
         if held_until is None:
             self.settle(user_id, now)
             lot = self.add_lot(user_id, points, ends, now)
@@ -58,7 +58,12 @@ class NaiveReturns(NaiveMall):
         for _, _, user_id, lot in sorted(due, key=lambda each: each[:2]):
             self.settle(user_id, now)
             lot["status"] = "active"
-            self.count_in(self.members[user_id], lot)
+            if _is_over(lot, now):
+                self.members[user_id]["earned"] += lot["points"]
+                self.members[user_id]["changes"] += 1
+                self.settle(user_id, now)
+            else:
+                self.count_in(self.members[user_id], lot)
         return len(due), points
 
     def reverse(self, reference: str, points: int, now: datetime) -> tuple[int, int] | str:

@@ -19,7 +19,7 @@ from services.points.reverse import Reversed, reversal_request
 from services.transaction import transaction
 from tests.factories import add_item, add_user
 from tests.services.points.naive_returns import NaiveReturns
-from tests.services.points.test_ledger_model import MEMBERS, LedgerMachine
+from tests.services.points.test_ledger_model import ITEMS, KEYS, MEMBERS, LedgerMachine
 
 REFERENCES = st.sampled_from([f"order-{number}" for number in range(6)])
 HELD_FOR_HOURS = st.sampled_from([None, None, 1, 30, 24 * 40])
@@ -159,6 +159,21 @@ class ReturnsMachine(LedgerMachine):
             assert (refund.points, refund.lapsed) == expected
         else:
             assert expected == "refused"
+
+    @rule(who=MEMBERS, item=ITEMS, key=KEYS, reference=REFERENCES, is_reversed_first=st.booleans())
+    def refund_a_purchase_whose_points_lapse(
+        self, who: int, item: int, key: str, reference: str, is_reversed_first: bool
+    ) -> None:
+        """By somebody who has nothing else to pay with: too long a way to be found by chance."""
+        if left := self.model.available(self.users[who], self.clock()):
+            self.adjust(who, -left)
+        self.grant(who, 100, reference, None, 2)
+        self.exchange([(who, item, key)])
+        if is_reversed_first:
+            self.reverse(reference, 100)
+        self.time_passes(72)
+        self.cancel(len(self.model.exchanges) - 1)
+        self.reverse(reference, 40)
 
     async def _one(self, sql: Any, **parameters: Any) -> Any:
         async with self.mall.stores.read() as session:
