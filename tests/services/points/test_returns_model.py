@@ -175,6 +175,14 @@ class ReturnsMachine(LedgerMachine):
         self.cancel(len(self.model.exchanges) - 1)
         self.reverse(reference, 40)
 
+    @rule(who=MEMBERS, item=ITEMS, key=KEYS, points=st.integers(100, 300))
+    def extend_what_an_exchange_left(self, who: int, item: int, key: str, points: int) -> None:
+        """The lot that pays, for it ends first; then the exchange gives back what it held."""
+        self.earn(who, points, 1)
+        self.exchange([(who, item, key)])
+        self.extend(who, len(self.model.members[self.users[who]]["lots"]) - 1)
+        self.cancel(len(self.model.exchanges) - 1)
+
     async def _one(self, sql: Any, **parameters: Any) -> Any:
         async with self.mall.stores.read() as session:
             return (await session.execute(sql, parameters)).scalar_one()
