@@ -84,6 +84,10 @@ RETURN_CHECKS: dict[str, str] = {
                    AND log.action = 'refund' AND log.reference = exchange.id::text
               JOIN lot_draws draw ON draw.user_id = log.user_id AND draw.sequence = log.sequence
               JOIN points_records lot ON lot.id = draw.points_record_id
+              JOIN points_audit_log extended
+                  ON extended.user_id = log.user_id AND extended.sequence < log.sequence
+                 AND extended.action = 'extend' AND extended.reference = lot.id::text
+                 AND NOT extended.details ? 'exchange'
               WHERE exchange.status = 'cancelled' AND lot.extended_at > exchange.created_at) due
         FULL JOIN (SELECT log.user_id, details ->> 'exchange' AS reference, log.reference AS lot,
                           sum(draw.points) AS fee

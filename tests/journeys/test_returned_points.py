@@ -170,3 +170,14 @@ async def test_a_membership_that_has_run_out_is_not_refunded(
     refused = await ask(client, "updateExchange", "boss", "operator", **step)
     assert (refused["code"], refused["state"]) == ("INVALID_STATE", "COMPLETED")
     assert await points_of(mall, member) == 100
+
+
+async def test_points_that_came_back_before_the_extension_pay_with_the_lot(
+    mall: Mall, client: Client, clock: MovableClock, member: int
+) -> None:
+    """They are part of what is extended: no fee of their own is due."""
+    lot = await give_points(mall, member, 1_000, expires_at=clock() + timedelta(days=3))
+    await _cancel(client, await _spend(mall, client, 900))
+    clock.advance(seconds=1)
+    done = await _extend(client, lot.id)
+    assert (done["fee"], done["balance"]["available"]) == (50, 950)
