@@ -152,3 +152,40 @@ async def test_a_balance_that_does_not_fit_is_rejected_alone(
     balances = await execute(mall, "SELECT external_id, points FROM users ORDER BY 1")
     assert balances == [("bob", 5), ("rich", MAX_POINTS - 3)]
     assert "no balance can hold as many" in (tmp_path / "balances.csv.rejected.csv").read_text()
+
+
+async def test_nothing_that_is_there_is_written_over(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """A file named by mistake stays as it is, and so do the books; another name goes on."""
+    path, precious = tmp_path / "balances.csv", tmp_path / "precious"
+    path.write_text("user,points\nalice,100\nbob,none\n")
+    precious.write_text("the only copy")
+    refused = await _import(settings, path, "--rejected", str(precious))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "holds something else than lines that this import rejected" in refused.stderr
+    assert precious.read_text() == "the only copy"
+    assert await execute(mall, "SELECT points FROM users") == []
+    done = await _import(settings, path)
+    assert done.stdout.startswith("1 imported, 0 known before, 1 rejected")
+
+
+async def test_an_import_goes_on_without_what_it_rejected_before(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """Whoever deleted the file is told, and has the rest in a new one."""
+    path, rejected = tmp_path / "balances.csv", tmp_path / "balances.csv.rejected.csv"
+    begun = "user,points\nalice,100\nbob,none\n"
+    path.write_text(f"{begun}carol,5\ndave,none\n")
+    assert (await _import(settings, path)).returncode == 0
+    rejected.unlink()
+    await execute(  # as if it had been interrupted there
+        mall,
+        "UPDATE file_imports SET finished_at = NULL, position = :p, lines = 3, rejected = 1,"
+        " duplicates = 0, rejected_bytes = rejected_bytes / 2",
+        p=len(begun),
+    )
+    done = await _import(settings, path)
+    assert done.stdout.startswith("2 imported, 1 known before, 2 rejected"), done.stderr
+    assert f"{rejected} does not hold the lines that were rejected before" in done.stderr
+    assert [line.split(",")[0] for line in rejected.read_text().splitlines()] == ["5"]
