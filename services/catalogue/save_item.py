@@ -1,6 +1,6 @@
 """Creating and changing items (`domain.md`, Catalogue)."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.catalogue import ExchangeItem
 from services.bulk import Writes
 from services.calendar import Clock
+from services.catalogue.coupon_codes import expire_codes_of
 from services.catalogue.item_terms import MOST_STOCK, ItemTerms, require_valid_terms, valid_config
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row, lock_items
 from services.catalogue.restock import note_restock
@@ -44,6 +45,10 @@ async def save_item(
     require_valid_terms(terms)
     before = None if item_id is None else await _lock(session, item_id)
     now = clock()
+    if before is not None and before.draws_codes:  # else it could be "back" with what nobody gets
+        before = replace(
+            before, stock=before.stock - await expire_codes_of(session, before.id, now)
+        )
     planned = _planned(terms, before)
     gone = 0 if before is None else await _units_gone(session, before, planned)
     if planned.stock + gone > MOST_STOCK:
