@@ -87,4 +87,9 @@ async def _import(mall: Mall, wanted: FileImport, format_: FileFormat[Any]) -> P
         def show(progress: Progress) -> None:
             bar.update(shown, completed=progress.position, total=progress.size)
 
-        return await import_file(mall.stores.bulk, wanted, format_, clock=mall.clock, show=show)
+        def warn(problem: str) -> None:
+            bar.console.print(problem, markup=False, highlight=False, soft_wrap=True)
+
+        return await import_file(
+            mall.stores.bulk, wanted, format_, clock=mall.clock, show=show, warn=warn
+        )

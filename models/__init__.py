@@ -5,7 +5,7 @@ from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
-from models.operators import OperatorAction
+from models.operators import OperatorAction, Reason
 from models.outbox import OutboxMessage
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
 from models.tasks import CheckIn, Event, Task, UserTask
@@ -29,6 +29,7 @@ __all__ = [
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",
+    "Reason",
     "Shipment",
     "Task",
     "User",

@@ -94,8 +94,10 @@ async def test_each_step_is_noted(mall: Mall, client: Client) -> None:
     await suspend(client, reason="a person after all")
     rows = await execute(
         mall,
-        "SELECT username, action, kind, key, details FROM operator_actions"
-        " JOIN users ON users.id = operator_id ORDER BY operator_actions.created_at, action DESC",
+        "SELECT username, action, kind, key, details - 'reason_id' || jsonb_build_object('reason',"
+        " text) FROM operator_actions JOIN users ON users.id = operator_id"
+        " JOIN reasons ON reasons.id = CAST(details ->> 'reason_id' AS uuid)"
+        " ORDER BY operator_actions.created_at, action DESC",
     )
     until = "2026-11-23T04:00:00+00:00"
     assert rows == [

@@ -1,11 +1,11 @@
 """A completed task and a check-in have a lot of their own each.
 
-Revision: 0010a, after 0010
+Revision: 0011, after 0010
 """
 
 from alembic import op
 
-revision = "0010a"
+revision = "0011"
 down_revision = "0010"
 
 _TABLES = ("user_tasks", "check_ins")

@@ -1,14 +1,14 @@
 """Members are found in the order of what was found, so the indexes hold the id as well.
 
-Revision: 0010c, after 0010
+Revision: 0013, after 0012
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0010c"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 
 _SOUGHT = ("username", "external_id", "email", "phone")
 
