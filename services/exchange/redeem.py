@@ -97,9 +97,12 @@ async def redeem_coupons(
 ) -> list[Redeemed | Refusal]:
     """Use coupons, each once, in one transaction; one outcome a request, in order."""
     codes = sorted({request.code for request in requests})
-    await lock_accounts(session, (await session.execute(_HOLDERS, {"codes": codes})).scalars())
+    holders = (await session.execute(_HOLDERS, {"codes": codes})).scalars()
+    locked = await lock_accounts(session, holders)
     now = clock()
-    held = await _read(session, codes)
+    read = await _read(session, codes)
+    # One that was issued between the two is not there yet: its holder is not locked.
+    held = {code: each for code, each in read.items() if each.coupon.user_id in locked}
     outcomes = settle_each(requests, lambda each: use_coupon(held.get(each.code), each, now))
     await _save(session, held.values(), now)
     return outcomes
