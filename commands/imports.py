@@ -70,7 +70,8 @@ def _run(
             typer.echo(f"Nothing more was imported: {error}", err=True)
             return 1
         typer.echo(
-            f"{done.imported:,} imported, {done.duplicates:,} known before,"
+            ("finished before, nothing changed: " if done.is_old else "")
+            + f"{done.imported:,} imported, {done.duplicates:,} known before,"
             f" {done.rejected:,} rejected" + (f" (see {rejected_path})" if done.rejected else "")
         )
         return 0
@@ -86,4 +87,9 @@ async def _import(mall: Mall, wanted: FileImport, format_: FileFormat[Any]) -> P
         def show(progress: Progress) -> None:
             bar.update(shown, completed=progress.position, total=progress.size)
 
-        return await import_file(mall.stores.bulk, wanted, format_, clock=mall.clock, show=show)
+        def warn(problem: str) -> None:
+            bar.console.print(problem, markup=False, highlight=False, soft_wrap=True)
+
+        return await import_file(
+            mall.stores.bulk, wanted, format_, clock=mall.clock, show=show, warn=warn
+        )

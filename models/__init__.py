@@ -13,7 +13,7 @@ from models.notifications import (
     PushRecord,
     ReminderDay,
 )
-from models.operators import OperatorAction
+from models.operators import OperatorAction, Reason
 from models.outbox import OutboxMessage, ScheduledJob
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
 from models.tasks import CheckIn, Event, Task, UserTask
@@ -42,6 +42,7 @@ __all__ = [
     "PushDelivery",
     "PushPreferences",
     "PushRecord",
+    "Reason",
     "ReminderDay",
     "ScheduledJob",
     "Shipment",

@@ -1,4 +1,4 @@
-"""What operators did, for ever."""
+"""What operators did, for ever, and what they wrote of members, until these are erased."""
 
 from datetime import datetime
 from uuid import UUID
@@ -30,4 +30,16 @@ class OperatorAction(Base):
     kind: Mapped[str | None]
     key: Mapped[str | None]
     details: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Reason(Base):
+    """Why something was done to a user, in an operator's words; logs name it by its id."""
+
+    __tablename__ = "reasons"
+    __table_args__ = (Index("ix_reasons_user_id", "user_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    text: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -66,7 +66,9 @@ class UserTask(Base):
     progress: Mapped[int] = mapped_column(Integer)
     completed_at: Mapped[datetime | None]
     points_earned: Mapped[int] = mapped_column(server_default=text("0"))
-    points_record_id: Mapped[UUID | None] = mapped_column(ForeignKey("points_records.id"))
+    points_record_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("points_records.id"), unique=True
+    )
 
 
 class CheckIn(Base):
@@ -83,7 +85,7 @@ class CheckIn(Base):
     streak: Mapped[int] = mapped_column(Integer)
     points: Mapped[int]
     bonus_points: Mapped[int]
-    points_record_id: Mapped[UUID] = mapped_column(ForeignKey("points_records.id"))
+    points_record_id: Mapped[UUID] = mapped_column(ForeignKey("points_records.id"), unique=True)
     created_at: Mapped[datetime]
 
 

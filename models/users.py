@@ -23,10 +23,13 @@ class Gender(StrEnum):
 
 
 def _sought(column: str) -> Index:
-    """Finds users by the beginning of a text, in any case; who was erased is not even in it."""
+    """Finds users by the beginning of a text, in any case; who was erased is not even in it.
+
+    With the id: many may have one text, and a page goes on behind one of them.
+    """
     folded = text(f"lower({column} COLLATE pg_c_utf8)")
     is_there = text("erased_at IS NULL")
-    return Index(f"ix_users_{column}_sought", folded, postgresql_where=is_there)
+    return Index(f"ix_users_{column}_sought", folded, "id", postgresql_where=is_there)
 
 
 class User(Base):

@@ -154,8 +154,8 @@ class ExchangeMutation:
         redeemed = await info.context.mall.redemptions.submit(request)
         return RedeemCouponSuccess(
             coupon=Coupon.of(redeemed.coupon),
-            exchange=Exchange.of(redeemed.exchange, redeemed.coupon),
             replayed=redeemed.replayed,
+            item_id=redeemed.item_id,
         )
 
 

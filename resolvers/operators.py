@@ -24,7 +24,10 @@ class OperatorsQuery:
         first: int | None = 20,
         after: str | None = None,
     ) -> UserConnection:
-        """Users whose name, external id, e-mail or phone begins so, newest first."""
+        """Users whose name, external id, e-mail or phone begins so, by the text that does.
+
+        Everybody, newest first, without a search.
+        """
         size = require_page_size(first)
         async with info.context.read() as session:
             page = await search_users(session, search, size=size, after=after)

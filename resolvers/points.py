@@ -49,7 +49,7 @@ from services.points.grant import grant_request
 from services.points.history import find_change, history_page
 from services.points.lots import find_lot
 from services.points.reverse import reversal_request
-from services.points.run_expiry import note_run
+from services.points.run_expiry import SettledRun, note_run_begins, note_run_finishes
 from services.transaction import transaction
 
 SettledT = TypeVar("SettledT")
@@ -179,15 +179,19 @@ class PointsMutation:
         """Settle all that is due, batch by batch, each in a transaction of its own.
 
         Lots that have ended expire, points whose time has come are activated, codes that have
-        ended leave the stock. What was settled in all is noted once.
+        ended leave the stock. Noted before the first batch, and with what it came to after the
+        last: a run that was cut off has a beginning only.
         """
         mall, operator_id = info.context.mall, info.context.require_viewer().user_id
+        async with transaction(mall.stores.write) as session:
+            await note_run_begins(session, operator_id, mall.clock())
         total = sum(await _settle_all(mall, expire_batch), Expired())
         # After the lots: activating settles a member's due lots too, and would not count them.
         activated = sum(await _settle_all(mall, activate_batch), Activated())
         codes = sum(await _settle_all(mall, expire_codes))
         async with transaction(mall.stores.write) as session:
-            await note_run(session, operator_id, total, activated, codes, mall.clock())
+            run = SettledRun(total, activated, codes)
+            await note_run_finishes(session, operator_id, run, mall.clock())
         return RunExpirySuccess(expired_records=total.records, expired_points=total.points)
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 import strawberry
 
 from models.exchange import ExchangeStatus
+from schema.catalogue import ExchangeItem
+from schema.context import Info
 from schema.exchange import Exchange
 from schema.points import Balance
 from schema.problems import InvalidInput, InvalidState, NotFound
@@ -70,19 +72,28 @@ class RedeemCouponInput:
     )
     reference: str = strawberry.field(
         description="What it is used for, such as the number of an order: 1 to 200 characters."
-        " The same reference again gets the first answer; a coupon is used for one only."
+        " The same caller and reference again get the first answer; to anybody else, and for"
+        " anything else, it is used."
     )
 
 
 @strawberry.type
 class RedeemCouponSuccess:
-    """A coupon that is used."""
+    """A coupon that is used. Nothing of the member: whoever honours it need not know them."""
 
     coupon: Coupon
-    exchange: Exchange
     replayed: bool = strawberry.field(
-        description="True when this reference had used the coupon already: the first answer again."
+        description="True when the caller had used the coupon for this reference already."
     )
+    item_id: strawberry.Private[int]
+
+    @strawberry.field
+    async def item(self, info: Info) -> ExchangeItem:
+        """What the coupon is for."""
+        item = await info.context.loaders.item.load(self.item_id)
+        if item is None:
+            raise LookupError(f"coupon {self.coupon.id} of an item that is gone")
+        return ExchangeItem.of(item)
 
 
 RedeemCouponResult = Annotated[

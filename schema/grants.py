@@ -27,7 +27,7 @@ class GrantPointsInput:
     reference: str | None = None
     expires_at: datetime | None = None
     available_at: datetime | None = strawberry.field(
-        default=None, description="Held back until then."
+        default=None, description="Held back until then; the default end is counted from it."
     )
     idempotency_key: str
 

@@ -21,7 +21,13 @@ class OperatorAction(Node):
     target_id: strawberry.ID | None = strawberry.field(
         description="What it was done to; null for the mall as a whole."
     )
-    details: JSON = strawberry.field(description="What changed from what to what, and why.")
+    details: JSON = strawberry.field(
+        description=(
+            "An object that depends on the action: what changed from what to what, or what a run"
+            " came to, and the reason of a suspension or a correction. No address, tracking number"
+            " or reason of a cancellation: this is kept for ever."
+        )
+    )
     created_at: datetime
     operator_id: strawberry.Private[int | None]
 

@@ -1,7 +1,7 @@
 """Rules that several inputs share: texts that can be stored, numbers within their bounds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,13 @@ def require_flag(field: FieldPath, value: Any) -> None:
     """Raise InvalidInput for anything but true and false."""
     if not isinstance(value, bool):
         raise InvalidInput(field, "true or false")
+
+
+def require_known(field: FieldPath, value: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise InvalidInput, naming the key, for a key that nothing reads: it may be misspelt."""
+    for key in value:
+        if key not in known:
+            raise InvalidInput((*field, key), f"not one of {', '.join(sorted(known))}")
 
 
 def require_window(field: FieldPath, begins: datetime | None, ends: datetime | None) -> None:

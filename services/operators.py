@@ -1,18 +1,19 @@
 """What operators did: written in the transaction that does it, never changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.operators import OperatorAction
 from services.bulk import Writes
 from services.identifiers import new_id
 from services.paging import Page, decode_cursor, encode_cursor, page_of
+from services.reasons import with_reasons
 
 Action = Literal[
     "adjust_points",
@@ -64,7 +65,8 @@ def note_action(
 
     `operator_id` is None for a command, whose caller is no user of the mall, and `target` for what
     is done to the mall as a whole. `details` are JSON: what changed from what to what, and the
-    reason where one was given. Raises LookupError for a name that is not one of `ACTIONS`.
+    id of the reason where one was given (`services.reasons`). Raises LookupError for a name that
+    is not one of `ACTIONS`.
     """
     if action not in ACTIONS:
         raise LookupError(f"{action!r} is no action: name it in services.operators")
@@ -97,7 +99,7 @@ async def actions_page(
     Raises BadInput for a bad cursor.
     """
     table = OperatorAction
-    statement = select(*(getattr(table, name) for name in _COLUMNS))
+    statement = _actions()
     if operator_id is not None:
         statement = statement.where(table.operator_id == operator_id)
     if target is not None:
@@ -106,8 +108,7 @@ async def actions_page(
         (before,) = decode_cursor(after, _ORDER, UUID)
         statement = statement.where(table.id < before)
     # The ids are made by the time (UUIDv7): the order of the ids is that of the actions.
-    found = await session.execute(statement.order_by(table.id.desc()).limit(size + 1))
-    rows = [NotedAction(*row) for row in found]
+    rows = await _read(session, statement.order_by(table.id.desc()).limit(size + 1))
     return page_of(rows, size, _cursor_of, has_previous=after is not None)
 
 
@@ -117,7 +118,16 @@ def _cursor_of(action: NotedAction) -> str:
 
 async def find_action(session: AsyncSession, action_id: UUID) -> NotedAction | None:
     """One action by its id."""
-    columns = (getattr(OperatorAction, name) for name in _COLUMNS)
-    found = await session.execute(select(*columns).where(OperatorAction.id == action_id))
-    row = found.one_or_none()
-    return None if row is None else NotedAction(*row)
+    found = await _read(session, _actions().where(OperatorAction.id == action_id))
+    return found[0] if found else None
+
+
+def _actions() -> Select[*tuple[Any, ...]]:
+    return select(*(getattr(OperatorAction, name) for name in _COLUMNS))
+
+
+async def _read(session: AsyncSession, statement: Select[*tuple[Any, ...]]) -> list[NotedAction]:
+    """The rows, with the text of their reasons as far as it is still there."""
+    noted = [NotedAction(*row) for row in await session.execute(statement)]
+    shown = await with_reasons(session, [each.details for each in noted])
+    return [replace(each, details=said) for each, said in zip(noted, shown, strict=True)]

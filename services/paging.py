@@ -13,7 +13,8 @@ import orjson
 from services.errors import BadInput
 
 LARGEST_PAGE = 100
-_LONGEST_CURSOR = 512
+_LONGEST_CURSOR = 4_096
+"""A text of 255 characters, six bytes each when they are escaped, in base64, and then some."""
 
 RowT = TypeVar("RowT")
 
@@ -74,6 +75,10 @@ def _read(kind: type, value: Any) -> Any:
         return value
     if not isinstance(value, str):
         raise ValueError(value)  # noqa: TRY004 - one kind of mistake, whatever is wrong
+    if kind is str:
+        if "\x00" in value:  # nothing that is stored holds one
+            raise ValueError(value)
+        return value
     if kind is datetime:
         return datetime.fromisoformat(value).astimezone(UTC)
     return UUID(value)

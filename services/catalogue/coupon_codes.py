@@ -85,6 +85,17 @@ _EXPIRE = text(
     RETURNING exchange_items.id, codes
     """
 )
+# A range of one item, so that the index of unused codes serves it, as for a draw
+# (services.exchange.code_pool).
+_HAS_GOOD = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM coupon_codes
+        WHERE item_id >= :item_id AND item_id <= :item_id AND status = 'unused'
+          AND (expires_at IS NULL OR expires_at > :now)
+    )
+    """
+)
 
 
 class TooManyCodes(InvalidInput):
@@ -103,11 +114,36 @@ class CodeImport:
 
 @dataclass(frozen=True, slots=True)
 class CodesImported:
-    """How many codes are new, how many were known (or twice in the call), the item afterwards."""
+    """How many codes are new, how many were known (or twice in the call), the item afterwards.
+
+    The stock of `item` is what can be had of it.
+    """
 
     imported: int
     duplicates: int
     item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedPool:
+    """An item, locked, as it was; how many of its codes were taken out now; what can be had of it.
+
+    `before` and `expired` explain the stock in the books, which counts what is past its end until
+    that is taken out. `obtainable` is what a restock is decided by.
+    """
+
+    before: Item
+    expired: int
+    obtainable: Item
+
+    @property
+    def stock(self) -> int:
+        """The stock in the books now."""
+        return self.before.stock - self.expired
+
+    def with_imported(self, codes: int) -> Item:
+        """What can be had once so many more codes are in the pool."""
+        return replace(self.obtainable, stock=self.obtainable.stock + codes)
 
 
 async def import_codes(
@@ -122,7 +158,7 @@ async def import_codes(
     item = await lock_pool(session, request.item_id)
     now = clock()
     _require_future(request, now)
-    before = replace(item, stock=item.stock - await expire_codes_of(session, item.id, now))
+    pool = await clear_pool(session, item, now)
     parameters = {
         "item_id": item.id,
         "codes": list(request.codes),
@@ -130,9 +166,9 @@ async def import_codes(
         "now": now,
     }
     imported = (await session.execute(_IMPORT, parameters)).scalar_one()
-    after = replace(before, stock=before.stock + imported)
-    done = CodesImported(imported, len(request.codes) - imported, after)
-    await _note(session, request, before, done, now)
+    duplicates = len(request.codes) - imported
+    done = CodesImported(imported, duplicates, pool.with_imported(imported))
+    await _note(session, request, pool, done, now)
     return done
 
 
@@ -168,21 +204,26 @@ def _require_future(request: CodeImport, now: datetime) -> None:
 
 
 async def _note(
-    session: AsyncSession, request: CodeImport, before: Item, done: CodesImported, now: datetime
+    session: AsyncSession,
+    request: CodeImport,
+    pool: ClearedPool,
+    done: CodesImported,
+    now: datetime,
 ) -> None:
     """The codes themselves stay out of the books: whoever reads one can spend it."""
     details = {
         "imported": done.imported,
         "duplicates": done.duplicates,
         "expires_at": request.expires_at,
-        "before": {"stock": before.stock},
-        "after": {"stock": done.item.stock},
+        "expired": pool.expired,
+        "before": {"stock": pool.before.stock},
+        "after": {"stock": pool.stock + done.imported},
     }
     writes, item_id = Writes(), done.item.id
     note_action(
         writes, request.operator_id, "import_codes", ("ExchangeItem", item_id), details, now
     )
-    await note_restock(session, writes, [(before, done.item)], now)
+    await note_restock(session, writes, [(pool.obtainable, done.item)], now)
     await writes.flush(session)
 
 
@@ -202,18 +243,23 @@ async def expire_codes(
     return sum((await _expire(session, item_ids, codes, clock())).values())
 
 
-async def expire_codes_of(session: AsyncSession, item_id: int, now: datetime) -> int:
-    """Take all that have expired out of one pool, under its item's lock; returns how many.
+async def clear_pool(session: AsyncSession, item: Item, now: datetime) -> ClearedPool:
+    """Take up to 10,000 codes that have expired out of a pool, under its item's lock.
 
     Before codes are added: else those that nobody can have any more would hide that the item is
-    back in stock.
+    back in stock. One batch and no more, for everybody who wants the item waits meanwhile; what is
+    left of them is for `expire_codes`, and until then only counts when good codes stand beside it.
     """
-    expired = 0
-    while batch := (await _expire(session, [item_id], CODES_A_BATCH, now)).get(item_id, 0):
-        expired += batch
-        if batch < CODES_A_BATCH:
-            break
-    return expired
+    expired = (await _expire(session, [item.id], CODES_A_BATCH, now)).get(item.id, 0)
+    stock = item.stock - expired
+    if expired == CODES_A_BATCH and not await _has_good_codes(session, item.id, now):
+        stock = 0
+    return ClearedPool(item, expired, replace(item, stock=stock))
+
+
+async def _has_good_codes(session: AsyncSession, item_id: int, now: datetime) -> bool:
+    found = await session.execute(_HAS_GOOD, {"item_id": item_id, "now": now})
+    return found.scalar_one()
 
 
 async def _expire(

@@ -1,5 +1,6 @@
 """What an operator may say of an item: the rules of `saveItem`, apart from any database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from services.errors import InvalidInput
 from services.input_rules import (
     require_between,
     require_flag,
+    require_known,
     require_object,
     require_text,
     require_window,
@@ -22,6 +24,14 @@ MOST_TAGS, LONGEST_TAG = 20, 50
 MOST_STOCK = 2**31 - 1
 """The largest number that GraphQL's Int, and the column, can hold."""
 HIGHEST_VIP_LEVEL, MOST_DAYS = 100, 36_500
+
+KEYS: Mapping[ExchangeItemType, frozenset[str]] = {
+    ExchangeItemType.COUPON: frozenset({"verification", "generate", "prefix", "valid_days"}),
+    ExchangeItemType.PHYSICAL: frozenset({"verification"}),
+    ExchangeItemType.VIP: frozenset({"verification", "level", "days"}),
+    ExchangeItemType.VIRTUAL: frozenset({"verification", "note"}),
+}
+"""All that an item's `config` may say, by what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +47,10 @@ class ItemTerms(Listing):
 
 
 def require_valid_terms(terms: ItemTerms) -> None:
-    """Raise InvalidInput, naming the field, for the first rule that the terms break."""
+    """Raise InvalidInput, naming the field, for the first rule that the terms break.
+
+    Of a `config`: for a key that means nothing to an item of that type. The rest is `valid_config`.
+    """
     require_text(("name",), terms.name, LONGEST_NAME)
     if terms.description is not None:
         require_text(("description",), terms.description, LONGEST_DESCRIPTION, shortest=0)
@@ -52,6 +65,8 @@ def require_valid_terms(terms: ItemTerms) -> None:
     require_window(("availableUntil",), terms.available_from, terms.available_until)
     if terms.per_user_limit is not None:
         require_between(("perUserLimit", "count"), terms.per_user_limit.count, 1, MOST_STOCK)
+    if terms.config is not None:
+        require_known(("config",), require_object(("config",), terms.config), KEYS[terms.type])
 
 
 def _require_url(field: tuple[str, ...], value: str) -> None:
@@ -75,7 +90,8 @@ def _require_tags(tags: tuple[str, ...]) -> None:
 def valid_config(kind: ExchangeItemType, config: Any) -> dict[str, Any]:
     """The `config` of an item of that type as it is stored (`domain.md`, Exchange, Rewards).
 
-    Keys that no rule is about are kept. Raises InvalidInput, naming the field.
+    Keys that no rule is about are kept: an item that was of another type keeps what it had. Raises
+    InvalidInput, naming the field.
     """
     read = require_object(("config",), config)
     if "verification" in read:

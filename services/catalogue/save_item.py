@@ -1,6 +1,6 @@
 """Creating and changing items (`domain.md`, Catalogue)."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.catalogue import ExchangeItem
 from services.bulk import Writes
 from services.calendar import Clock
+from services.catalogue.coupon_codes import clear_pool
 from services.catalogue.item_terms import MOST_STOCK, ItemTerms, require_valid_terms, valid_config
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row, lock_items
 from services.catalogue.restock import note_restock
@@ -44,6 +45,7 @@ async def save_item(
     require_valid_terms(terms)
     before = None if item_id is None else await _lock(session, item_id)
     now = clock()
+    before, is_empty = await _clear(session, before, now)
     planned = _planned(terms, before)
     gone = 0 if before is None else await _units_gone(session, before, planned)
     if planned.stock + gone > MOST_STOCK:
@@ -51,7 +53,8 @@ async def save_item(
     item = await _write(session, planned, gone, now)
     writes = Writes()
     if before is not None:  # nobody wishes yet for an item that is new
-        await note_restock(session, writes, [(before, item)], now)
+        after = replace(item, stock=0) if is_empty and item.draws_codes else item
+        await note_restock(session, writes, [(before, after)], now)
     details = changes(before and asdict(before), asdict(item))
     note_action(writes, operator_id, "save_item", ("ExchangeItem", item.id), details, now)
     await writes.flush(session)
@@ -63,6 +66,19 @@ async def _lock(session: AsyncSession, item_id: int) -> Item:
     if item_id not in items:
         raise NotFound("ExchangeItem", str(item_id))
     return items[item_id]
+
+
+async def _clear(
+    session: AsyncSession, item: Item | None, now: datetime
+) -> tuple[Item | None, bool]:
+    """The item without codes that have expired, and whether it is a pool that has no other.
+
+    Else it could be back in stock with what nobody gets.
+    """
+    if item is None or not item.draws_codes:
+        return item, False
+    pool = await clear_pool(session, item, now)
+    return replace(item, stock=pool.stock), pool.obtainable.stock == 0
 
 
 def _planned(terms: ItemTerms, before: Item | None) -> Item:

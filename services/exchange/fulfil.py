@@ -30,6 +30,8 @@ from services.exchange.states import Membership, Standing, Step, Stepped, take_s
 from services.operators import note_action
 from services.points.account import Account
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
+from services.points.owed_grants import load_owed_grants, save_lapsed
+from services.points.returns import Payment
 
 _OWNERS = text("SELECT id, user_id FROM exchanges WHERE id = ANY(CAST(:ids AS uuid[]))")
 _READ = text(
@@ -143,13 +145,18 @@ async def _read(
     draws = await draws_by_payment(session, [(row.user_id, row.audit_sequence) for row in rows])
     drawn = {draw.points_record_id for paid in draws.values() for draw in paid}
     lots = await load_lots_by_id(session, accounts, drawn)
+    grants = await load_owed_grants(session, accounts.values(), lots.values(), now)
     standings: dict[UUID, Standing] = {}
     for row in rows:
         paid = draws[row.user_id, row.audit_sequence]
         standing = Standing(
             exchange=_exchange(row),
             account=accounts[row.user_id],
-            payment=[(lots[draw.points_record_id], draw.points) for draw in paid],
+            payment=Payment(
+                [(lots[draw.points_record_id], draw.points) for draw in paid],
+                row.created_at,
+                grants,
+            ),
             coupon=_coupon(row),
             from_pool=row.from_pool,
         )
@@ -198,6 +205,7 @@ async def _save(
     save_accounts(
         writes, {standing.account.user_id: standing.account for standing in moved}.values()
     )
+    save_lapsed(writes, (standing.payment for standing in moved))
     writes.update(ExchangeTable, _STEPPED, [_stepped_row(standing) for standing in moved])
     _save_shipments(writes, moved)
     cancelled = [standing for standing in moved if standing.refund is not None]
@@ -248,12 +256,19 @@ async def _uncount(session: AsyncSession, cancelled: Iterable[Standing], zone: Z
 
 def _note_operators(writes: Writes, moved: Iterable[Standing], now: datetime) -> None:
     for standing in moved:
-        for step in standing.steps:
+        for step, left in zip(standing.steps, standing.left, strict=True):
             if step.by_operator:
-                # No reason and no tracking number: members may ask to be forgotten, this never is.
-                details = {"status": step.status}
                 target = ("Exchange", step.exchange_id)
+                details = _noted(step, left)
                 note_action(writes, step.actor_id, "update_exchange", target, details, now)
+
+
+def _noted(step: Step, left: ExchangeStatus) -> dict[str, Any]:
+    """No reason and no tracking number: members may ask to be forgotten, this never is."""
+    after: dict[str, Any] = {"status": step.status}
+    if step.status is ExchangeStatus.SHIPPED:
+        after["carrier"] = step.carrier
+    return {"before": {"status": left}, "after": after}
 
 
 async def _save_memberships(

@@ -17,8 +17,6 @@ from services.bulk import Writes
 from services.calendar import Clock
 from services.catalogue.coupon_codes import LONGEST_CODE, is_code
 from services.errors import InvalidState, NotFound, Refusal
-from services.exchange.decide import Exchange
-from services.exchange.history import exchanges_by_id
 from services.exchange.rewards import Coupon
 from services.group_commit import settle_each
 from services.input_rules import TextInvalid, require_text
@@ -30,8 +28,10 @@ LONGEST_REFERENCE = 200
 _HOLDERS = text("SELECT user_id FROM user_coupons WHERE code = ANY(CAST(:codes AS text[]))")
 _READ = text(
     """
-    SELECT id, user_id, exchange_id, code, status, expires_at, created_at, used_reference
-    FROM user_coupons WHERE code = ANY(CAST(:codes AS text[]))
+    SELECT coupon.id, coupon.user_id, exchange_id, code, coupon.status, expires_at,
+           coupon.created_at, item_id, used_by, used_reference
+    FROM user_coupons coupon JOIN exchanges ON exchanges.id = exchange_id
+    WHERE code = ANY(CAST(:codes AS text[]))
     """
 )
 _USED = ("id", "status", "used_at", "used_reference", "used_by")
@@ -50,23 +50,30 @@ class Redemption:
 
 @dataclass(slots=True)
 class HeldCoupon:
-    """A coupon as it stands, the exchange that gave it, and what it was used for, if it was.
+    """A coupon as it stands, the item that gave it, and who used it for what, if it was used.
 
     `redemption` is what uses it now.
     """
 
     coupon: Coupon
-    exchange: Exchange
+    item_id: int
+    used_by: int | None = None
     reference: str | None = None
     redemption: Redemption | None = None
+
+    def was_used_by(self, request: Redemption) -> bool:
+        """Whether the one who asks used it, for the very same. Shops number their orders alike."""
+        is_used = self.coupon.status is CouponStatus.USED
+        used = (self.used_by, self.reference)
+        return is_used and used == (request.actor_id, request.reference)
 
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """The coupon that is used, now or (`replayed`) by the same reference before."""
+    """The coupon that is used, now or (`replayed`) by the same actor and reference before."""
 
     coupon: Coupon
-    exchange: Exchange
+    item_id: int
     replayed: bool
 
 
@@ -90,37 +97,39 @@ async def redeem_coupons(
 ) -> list[Redeemed | Refusal]:
     """Use coupons, each once, in one transaction; one outcome a request, in order."""
     codes = sorted({request.code for request in requests})
-    await lock_accounts(session, (await session.execute(_HOLDERS, {"codes": codes})).scalars())
+    holders = (await session.execute(_HOLDERS, {"codes": codes})).scalars()
+    locked = await lock_accounts(session, holders)
     now = clock()
-    held = await _read(session, codes)
+    read = await _read(session, codes)
+    # One that was issued between the two is not there yet: its holder is not locked.
+    held = {code: each for code, each in read.items() if each.coupon.user_id in locked}
     outcomes = settle_each(requests, lambda each: use_coupon(held.get(each.code), each, now))
     await _save(session, held.values(), now)
     return outcomes
 
 
 def use_coupon(held: HeldCoupon | None, request: Redemption, now: datetime) -> Redeemed:
-    """Use a coupon, or find that the same reference did.
+    """Use a coupon, or find that the same actor did for the same reference.
 
     Raises NotFound for one that nobody holds, or that another item gave, and InvalidState, which
     says where it stands, for one that cannot be used (any more). Then nothing has changed.
     """
-    if held is None or request.item_id not in (None, held.exchange.item_id):
+    if held is None or request.item_id not in (None, held.item_id):
         raise NotFound("Coupon", request.code)
+    if held.was_used_by(request):
+        return Redeemed(held.coupon, held.item_id, replayed=True)
     status = held.coupon.status
-    if status is CouponStatus.USED and held.reference == request.reference:
-        return Redeemed(held.coupon, held.exchange, replayed=True)
     if status is CouponStatus.ACTIVE and held.coupon.expires_at <= now:
         status = CouponStatus.EXPIRED  # whether or not anything has noted that it ended
     if status is not CouponStatus.ACTIVE:
         raise InvalidState(status.name)
     held.coupon = replace(held.coupon, status=CouponStatus.USED)
-    held.reference, held.redemption = request.reference, request
-    return Redeemed(held.coupon, held.exchange, replayed=False)
+    held.used_by, held.reference, held.redemption = request.actor_id, request.reference, request
+    return Redeemed(held.coupon, held.item_id, replayed=False)
 
 
 async def _read(session: AsyncSession, codes: Sequence[str]) -> dict[str, HeldCoupon]:
     rows = (await session.execute(_READ, {"codes": codes})).all()
-    exchanges = await exchanges_by_id(session, [row.exchange_id for row in rows])
     return {
         row.code: HeldCoupon(
             Coupon(
@@ -132,7 +141,8 @@ async def _read(session: AsyncSession, codes: Sequence[str]) -> dict[str, HeldCo
                 expires_at=row.expires_at,
                 created_at=row.created_at,
             ),
-            exchanges[row.exchange_id],
+            row.item_id,
+            row.used_by,
             row.used_reference,
         )
         for row in rows

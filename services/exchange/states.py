@@ -11,8 +11,8 @@ from uuid import UUID
 from models.exchange import CouponStatus, ExchangeStatus
 from services.errors import BadInput, InvalidState, NotFound
 from services.exchange.decide import Exchange
-from services.points.account import Account, Cause, Lot
-from services.points.returns import Refund, refund
+from services.points.account import Account, Cause
+from services.points.returns import Payment, Refund, refund
 
 _LONGEST_REASON, _LONGEST_NAME = 500, 100
 
@@ -65,18 +65,20 @@ class Standing:
     """An exchange as it stands, with its reward and the lots that paid.
 
     `coupon` is (id, status, end) of one that it gave, `membership` what it added to one, and
-    `later_memberships` what the user's later exchanges added to the same level.
+    `later_memberships` what the user's later exchanges added to the same level. `left` are the
+    statuses that `steps` led away from, one each.
     """
 
     exchange: Exchange
     account: Account
-    payment: Sequence[tuple[Lot, int]]
+    payment: Payment
     coupon: tuple[UUID, CouponStatus, datetime] | None = None
     membership: Membership | None = None
     later_memberships: Sequence[Membership] = ()
     from_pool: bool = False
     refund: Refund | None = None
     steps: list[Step] = field(default_factory=list[Step])
+    left: list[ExchangeStatus] = field(default_factory=list[ExchangeStatus])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def take_step(standing: Standing | None, step: Step, now: datetime) -> Stepped:
         raise InvalidState(standing.exchange.status.name)
     if step.status is ExchangeStatus.CANCELLED:
         _cancel(standing, step, now)
+    standing.left.append(standing.exchange.status)
     standing.exchange = replace(standing.exchange, status=step.status, updated_at=now)
     standing.steps.append(step)
     return Stepped(standing.exchange, standing.refund)
@@ -130,7 +133,7 @@ def _may_go(standing: Standing, step: Step, now: datetime) -> bool:
 
 
 def _can_be_taken_back(standing: Standing, step: Step, now: datetime) -> bool:
-    """An unused coupon by its holder too, a membership by an operator, nothing else.
+    """An unused coupon by its holder too, a membership that runs by an operator, nothing else.
 
     A code that was imported is honoured elsewhere, so the mall cannot know that a member who has
     seen it has not used it: only an operator takes such a one back.
@@ -139,7 +142,8 @@ def _can_be_taken_back(standing: Standing, step: Step, now: datetime) -> bool:
         _, status, expires_at = standing.coupon
         is_unused = status is CouponStatus.ACTIVE and expires_at > now
         return is_unused and (step.by_operator or not standing.from_pool)
-    return standing.membership is not None and step.by_operator
+    is_left = standing.membership is not None and standing.membership.expires_at > now
+    return is_left and step.by_operator
 
 
 def _cancel(standing: Standing, step: Step, now: datetime) -> None:

@@ -5,7 +5,6 @@ duplicate, so a line that comes again changes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from services.bulk import Writes
 from services.calendar import Clock
 from services.catalogue.coupon_codes import (
     LONGEST_CODE,
-    expire_codes_of,
+    clear_pool,
     import_statement,
     is_code,
     lock_pool,
@@ -28,7 +27,8 @@ from services.imports.run import FileFormat, Settled
 
 KIND = "coupon_codes"
 _PIECE_BYTES = 512 * 1024
-"""Some 20,000 codes: each piece holds the item's lock for a third of a second at most."""
+"""Some 20,000 codes: each piece holds the item's lock for a third of a second, and as long again
+when as many as it may take out have expired."""
 
 CodeRow = tuple[str, datetime | None]
 """A code and its own end, if it has one."""
@@ -83,7 +83,7 @@ async def import_rows(
     """
     item = await lock_pool(session, item_id)
     now = clock()
-    item = replace(item, stock=item.stock - await expire_codes_of(session, item_id, now))
+    pool = await clear_pool(session, item, now)
     await session.execute(_STAGE)
     connection: Any = await (await session.connection()).get_raw_connection()
     await connection.driver_connection.copy_records_to_table(
@@ -91,7 +91,7 @@ async def import_rows(
     )
     imported = (await session.execute(_IMPORT, {"item_id": item_id, "now": now})).scalar_one()
     writes = Writes()
-    restocked = replace(item, stock=item.stock + imported)
-    await note_restock(session, writes, [(item, restocked)], now)
+    change = (pool.obtainable, pool.with_imported(imported))
+    await note_restock(session, writes, [change], now)
     await writes.flush(session)
     return Settled(imported, len(rows) - imported)

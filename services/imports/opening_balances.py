@@ -2,11 +2,12 @@
 
 A line is a member (by external id), the points, and optionally when they end and the member's
 name. Members are created as their first token would. A member has one opening balance, ever: the
-reference of the grant is the member's number, so a line that comes again is a duplicate. Who was
-erased has no number any more, and is rejected: the books of their own may hold one already.
+reference of the grant is the member's number. A line that comes again is a duplicate, wherever
+that is, and one that says something else is rejected. Who was erased has no number any more, and
+is rejected: the books of their own may hold one already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,6 @@ from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.identifiers import new_id
 from services.imports.files import Layout, Line, read_end
-from services.imports.rejected import Rejected
 from services.imports.run import FileFormat, Settled
 from services.points.account import Account, Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
@@ -41,10 +41,19 @@ _NEW_USER = ("external_id", "username", "locale", "timezone", "created_at")
 _USERS = text(
     "SELECT id, external_id FROM users WHERE external_id = ANY(CAST(:subjects AS text[]))"
 )
+_OTHER = "this user has an opening balance already that says something else"
+# A lot whose end was moved no longer says what it was granted with: the log does.
 _SETTLED = text(
     """
-    SELECT user_id FROM points_grants
-    WHERE source = :source AND reference = ANY(CAST(:references AS text[]))
+    SELECT opening.user_id, opening.points, lot.created_at,
+           CASE WHEN lot.extended_at IS NULL THEN lot.expires_at ELSE (
+               SELECT CAST(log.details ->> 'expires_at' AS timestamptz)
+               FROM points_audit_log log
+               WHERE log.user_id = opening.user_id AND log.action = 'earn'
+                 AND log.details ->> 'lot' = CAST(lot.id AS text)
+           ) END AS expires_at
+    FROM points_grants opening JOIN points_records lot ON lot.id = opening.points_record_id
+    WHERE opening.source = :source AND opening.reference = ANY(CAST(:references AS text[]))
     """
 )
 
@@ -58,6 +67,20 @@ class OpeningBalance:
     points: int
     expires_at: datetime | None
     name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an opening balance that was granted said, and when that was."""
+
+    points: int
+    expires_at: datetime | None
+    granted_at: datetime
+
+    def was_said_by(self, balance: OpeningBalance, zone: ZoneInfo) -> bool:
+        """Whether a line would have granted just this."""
+        ends = _end_of(balance, self.granted_at, zone)
+        return (balance.points, ends) == (self.points, self.expires_at)
 
 
 def opening_balances(clock: Clock, zone: ZoneInfo) -> FileFormat[OpeningBalance]:
@@ -101,65 +124,65 @@ async def import_balances(
     session: AsyncSession, balances: Sequence[OpeningBalance], *, clock: Clock, zone: ZoneInfo
 ) -> Settled:
     """Grant opening balances, each once per member."""
-    rejected: list[Rejected] = []
-    wanted: dict[str, OpeningBalance] = {}
     erased = await erased_among(session, {balance.subject for balance in balances})
-    rejected += [(each.line, _ERASED) for each in balances if each.subject in erased]
-    balances = [each for each in balances if each.subject not in erased]
-    for balance in balances:
-        first = wanted.setdefault(balance.subject, balance)
-        if not _is_same(first, balance):
-            rejected.append((balance.line, "another opening balance of this user stands above"))
-    await _create_users(session, wanted, zone, clock())
-    imported, too_many = await _grant(session, wanted, clock, zone)
-    granted_once = [each for each in balances if _is_same(wanted[each.subject], each)]
-    duplicates = len(granted_once) - imported - len(too_many)
-    return Settled(imported, duplicates, [*rejected, *too_many])
-
-
-def _is_same(one: OpeningBalance, other: OpeningBalance) -> bool:
-    return (one.points, one.expires_at) == (other.points, other.expires_at)
+    wanted = [each for each in balances if each.subject not in erased]
+    numbers = await _create_users(session, wanted, zone, clock())
+    accounts = await lock_accounts(session, numbers.values())
+    opened = await _opened(session, accounts)
+    fresh = {user_id: each for user_id, each in accounts.items() if user_id not in opened}
+    now = clock()
+    await load_lots(session, fresh, {}, now)
+    lots: list[Lot] = []
+    rejected = [(each.line, _ERASED) for each in balances if each.subject in erased]
+    for balance in wanted:
+        user_id = numbers[balance.subject]
+        try:
+            if user_id not in opened:
+                lots.append(_open(fresh[user_id], balance, now, zone))
+                opened[user_id] = Opened(balance.points, lots[-1].expires_at, now)
+            elif not opened[user_id].was_said_by(balance, zone):
+                rejected.append((balance.line, _OTHER))
+        except BalanceFull as full:
+            rejected.append((balance.line, full.problem))
+    await _save(session, fresh, lots)
+    return Settled(len(lots), len(balances) - len(lots) - len(rejected), rejected)
 
 
 async def _create_users(
-    session: AsyncSession, wanted: dict[str, OpeningBalance], zone: ZoneInfo, now: datetime
-) -> None:
+    session: AsyncSession, balances: Sequence[OpeningBalance], zone: ZoneInfo, now: datetime
+) -> dict[str, int]:
+    """The number of each member by external id; who is new is called what the first line says."""
+    names = {each.subject: each.name for each in reversed(balances)}
     rows = [
-        (subject, wanted[subject].name or anonymous_name(subject), DEFAULT_LOCALE, zone.key, now)
-        for subject in sorted(wanted)
+        (subject, names[subject] or anonymous_name(subject), DEFAULT_LOCALE, zone.key, now)
+        for subject in sorted(names)
     ]
     await insert_rows(session, User, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
+    found = await session.execute(_USERS, {"subjects": list(names)})
+    return {row.external_id: row.id for row in found}
 
 
-async def _grant(
-    session: AsyncSession, wanted: dict[str, OpeningBalance], clock: Clock, zone: ZoneInfo
-) -> tuple[int, list[Rejected]]:
-    """How many were granted, and the lines of those whose balance could not hold it."""
-    rows = await session.execute(_USERS, {"subjects": list(wanted)})
-    by_user = {row.id: wanted[row.external_id] for row in rows}
-    accounts = await lock_accounts(session, by_user)
-    settled = {"source": SOURCE, "references": [str(user_id) for user_id in by_user]}
-    for user_id in (await session.execute(_SETTLED, settled)).scalars():
-        del accounts[user_id]
-    now = clock()
-    await load_lots(session, accounts, {}, now)
-    lots: list[Lot] = []
-    too_many: list[Rejected] = []
-    for user_id, account in accounts.items():
-        balance = by_user[user_id]
-        try:
-            lots.append(_open(account, balance, now, zone))
-        except BalanceFull as full:
-            too_many.append((balance.line, full.problem))
-    writes = Writes()
-    save_accounts(writes, accounts.values())
-    name_grants(writes, lots)
-    await writes.flush(session)
-    return len(lots), too_many
+async def _opened(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, Opened]:
+    """What was granted before to those who have an opening balance; they must be locked."""
+    asked = {"source": SOURCE, "references": [str(user_id) for user_id in user_ids]}
+    return {
+        row.user_id: Opened(row.points, row.expires_at, row.created_at)
+        for row in await session.execute(_SETTLED, asked)
+    }
 
 
 def _open(account: Account, balance: OpeningBalance, now: datetime, zone: ZoneInfo) -> Lot:
     # Not the external id: a member's personal data may have to be erased, the ledger never is.
     cause = Cause(SOURCE, str(account.user_id), "import")
-    expires_at = balance.expires_at or expiry_of(SOURCE, now, zone)
-    return grant(account, new_id(), balance.points, cause, expires_at, now)
+    return grant(account, new_id(), balance.points, cause, _end_of(balance, now, zone), now)
+
+
+def _end_of(balance: OpeningBalance, granted_at: datetime, zone: ZoneInfo) -> datetime | None:
+    return balance.expires_at or expiry_of(SOURCE, granted_at, zone)
+
+
+async def _save(session: AsyncSession, accounts: dict[int, Account], lots: Sequence[Lot]) -> None:
+    writes = Writes()
+    save_accounts(writes, accounts.values())
+    name_grants(writes, lots)
+    await writes.flush(session)

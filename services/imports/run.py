@@ -77,7 +77,10 @@ class FileImport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is, in bytes and lines of the file, and what came of it in all its runs."""
+    """How far an import is, in bytes and lines of the file, and what came of it in all its runs.
+
+    `is_old`: it was finished before, so this run changed nothing.
+    """
 
     id: int
     size: int
@@ -88,6 +91,7 @@ class Progress:
     rejected: int
     rejected_bytes: int
     is_finished: bool
+    is_old: bool = False
 
 
 _START = text(
@@ -123,20 +127,29 @@ async def import_file(
     *,
     clock: Clock,
     show: Callable[[Progress], None],
+    warn: Callable[[str], None],
 ) -> Progress:
     """Import a file from where an earlier attempt stopped; `show` is called after every piece.
+
+    `warn` is told what whoever runs it should know although it goes on.
 
     Raises FileUnusable for a file that is no such import or changes meanwhile, AlreadyRunning when
     another process has gone on meanwhile, and the refusals of the format's `check` and `settle`.
     """
-    RejectedFile(wanted.rejected_path).require_apart(wanted.path)
+    rejected_file = RejectedFile(wanted.rejected_path)
+    rejected_file.require_apart(wanted.path)
     with open_source(wanted.path) as source:
         run = _Run(sessions, wanted, format_, source, clock)
         header = read_header(source, format_.layout)
         progress = await run.start()
         show(progress)
         if progress.is_finished:
-            return progress
+            return replace(progress, is_old=True)
+        if not rejected_file.holds(progress.rejected_bytes):
+            warn(
+                f"{rejected_file.path} does not hold the lines that were rejected before: they stay"
+                " counted, but only those rejected from now on are listed there"
+            )
         async with run.noting_interruption():
             for piece in read_pieces(
                 source, header, progress.position, progress.lines, format_.piece_bytes

@@ -96,12 +96,17 @@ class Account:
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
-    owes_more: bool = False
+    owes_otherwise: bool = False
 
     @property
     def is_changed(self) -> bool:
         """Whether anything has to be written: not every change is one of the balance."""
-        return bool(self.entries or self.new_lots or self.changed_lots or self.owes_more)
+        return bool(self.entries or self.new_lots or self.changed_lots or self.owes_otherwise)
+
+
+def is_over(lot: Lot, now: datetime) -> bool:
+    """Whether the lot has ended, settled or not."""
+    return lot.expires_at is not None and lot.expires_at <= now
 
 
 def drawing_order(lot: Lot) -> tuple[datetime, datetime, UUID]:

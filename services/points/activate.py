@@ -10,7 +10,7 @@ from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
 from services.bulk import Writes
 from services.calendar import Clock
-from services.points.account import Account, Cause, Lot
+from services.points.account import Account, Cause, Lot, is_over
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.ledger import about_lot, add_lot, expire_due, pay_owed, record
 from services.points.room import BalanceFull, require_room
@@ -43,7 +43,8 @@ class Activated:
 def activate(account: Account, lot: Lot, now: datetime) -> None:
     """Let a pending lot of the account count from now on; what the member owes is paid first.
 
-    Raises BalanceFull, and then nothing has changed.
+    One that has ended meanwhile is earned and expires at once: points that nobody could spend pay
+    no debt. Raises BalanceFull, and then nothing has changed.
     """
     require_room(account.lifetime_earned, account.lifetime_adjusted, lot.points)
     expire_due(account, now)
@@ -53,7 +54,10 @@ def activate(account: Account, lot: Lot, now: datetime) -> None:
     account.lifetime_earned += lot.points
     cause = about_lot(Cause(lot.source, lot.source_reference, "system"), lot)
     record(account, PointsAction.EARN, lot.points, cause, now)
-    pay_owed(account, lot, lot.points, now)
+    if is_over(lot, now):
+        expire_due(account, now)
+    else:
+        pay_owed(account, lot, lot.points, now)
 
 
 async def activate_batch(

@@ -33,6 +33,7 @@ from services.points.ledger import (
     spendable,
 )
 from services.points.room import require_room
+from services.reasons import keep_reason, reason_details
 
 OPERATION = "adjust"
 ADJUSTMENT_SOURCE = "adjustment"
@@ -118,11 +119,13 @@ async def adjust_points(
     def settle(request: AdjustmentRequest) -> Adjusted:
         def act() -> dict[str, Any]:
             account = require_present(accounts.get(request.user_id), request.user_id)
-            who, why = f"operator:{request.operator_id}", {"reason": request.reason}
+            who, reason_id = f"operator:{request.operator_id}", new_id()
+            why = reason_details(reason_id)
             cause = Cause(ADJUSTMENT_SOURCE, None, who, why)
             expires_at = expiry_of(ADJUSTMENT_SOURCE, now, zone)
             entry = adjust(account, request.lot_id, request.points, cause, expires_at, now)
-            details = {"points": request.points, "reason": request.reason}
+            keep_reason(writes, reason_id, request.user_id, request.reason, now)
+            details = {**_moved(request, entry), **why}
             target = ("User", request.user_id)
             note_action(writes, request.operator_id, "adjust_points", target, details, now)
             return {"sequence": entry.sequence}
@@ -136,3 +139,11 @@ async def adjust_points(
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)
     return outcomes
+
+
+def _moved(request: AdjustmentRequest, entry: Entry) -> dict[str, Any]:
+    return {
+        "points": request.points,
+        "before": {"points": entry.points_before},
+        "after": {"points": entry.points_after},
+    }

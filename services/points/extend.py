@@ -19,11 +19,7 @@ from services.group_commit import settle_each
 from services.idempotency import KeyInvalid, find_keys, fingerprint, require_key, store_settled
 from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.extension_terms import (
-    EXTENSION_DAYS,
-    EXTENSION_FEE_PERCENT,
-    EXTENSION_WINDOW_DAYS,
-)
+from services.points.extension_terms import EXTENSION_DAYS, EXTENSION_WINDOW_DAYS, fee_of
 from services.points.ledger import InsufficientPoints, about_lot, draw, expire_due, record
 
 OPERATION = "extend"
@@ -63,11 +59,6 @@ def extension_request(user_id: int, lot_id: UUID, key: str) -> ExtensionRequest:
     except KeyInvalid as error:
         raise BadInput(f"idempotencyKey: {error.problem}") from error
     return ExtensionRequest(user_id, lot_id, key)
-
-
-def fee_of(points: int) -> int:
-    """5 % of the points, whole ones, at least 1."""
-    return max(1, points * EXTENSION_FEE_PERCENT // 100)
 
 
 def offer_of(lot: Lot, now: datetime, zone: ZoneInfo) -> Offer | None:

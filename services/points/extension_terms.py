@@ -8,3 +8,8 @@ EXTENSION_DAYS = 30
 
 EXTENSION_WINDOW_DAYS = 30
 """A lot can be extended this long before its end, once."""
+
+
+def fee_of(points: int) -> int:
+    """5 % of the points, whole ones, at least 1."""
+    return max(1, points * EXTENSION_FEE_PERCENT // 100)

@@ -201,10 +201,11 @@ class _Batch:
 def grant_to(account: Account, request: GrantRequest, now: datetime, zone: ZoneInfo) -> Lot:
     """Grant to an account under lock.
 
-    Raises InvalidInput for an end that lies before the start, BalanceFull for more than fits.
+    An end that nobody gave is counted from when the points can be spent. Raises InvalidInput for an
+    end that lies before the start, BalanceFull for more than fits.
     """
     starts_at = now if request.available_at is None else max(now, request.available_at)
-    expires_at = request.expires_at or expiry_of(request.source, now, zone)
+    expires_at = request.expires_at or expiry_of(request.source, starts_at, zone)
     if expires_at is not None and expires_at <= starts_at:
         raise InvalidInput(("expiresAt",), "it lies before the points can be spent")
     require_room(account.lifetime_earned, account.lifetime_adjusted, request.points)

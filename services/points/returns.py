@@ -3,13 +3,46 @@
 Rules: `domain.md`, Points and Exchange; pure decisions over accounts under lock.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
-from services.points.account import Account, Cause, Lot
+from services.points.account import Account, Cause, Lot, is_over
+from services.points.extension_terms import fee_of
 from services.points.ledger import draw, expire_due, first_lots, pay_owed, record, spendable
+
+
+@dataclass(slots=True)
+class Grant:
+    """A grant that its reference names, and how much of it was taken back so far.
+
+    `lapsed_points` of them had expired by then, so nobody holds or owes them. `lapsed_payments` are
+    what its lot paid for exchanges that were cancelled when it had ended: they expired too.
+    `own_points` were taken from its own lot, held back or not.
+    """
+
+    source: str
+    reference: str
+    lot: Lot
+    points: int
+    reversed_points: int = 0
+    lapsed_points: int = 0
+    lapsed_payments: int = 0
+    own_points: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What each lot paid for an exchange, and when.
+
+    `grants`, by lot, are at least those that the member may owe points for.
+    """
+
+    shares: Sequence[tuple[Lot, int]]
+    paid_at: datetime
+    grants: Mapping[UUID, Grant] = field(default_factory=dict[UUID, Grant])
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,46 +53,57 @@ class Refund:
     lapsed: int
 
 
-def refund(
-    account: Account, payment: Sequence[tuple[Lot, int]], cause: Cause, now: datetime
-) -> Refund:
+def refund(account: Account, payment: Payment, cause: Cause, now: datetime) -> Refund:
     """Put back into each lot what it paid; a lot that has ended stays ended and gets nothing.
 
-    What the member owes is paid from it: else a purchase that was refunded while its points were
-    spent would, once the exchange is cancelled, have given the points away.
+    What it paid is not owed either, then, if its grant was taken back before. A lot that was
+    extended after it paid takes the fee for what is put back. What the member owes is paid from the
+    rest: else a purchase that was refunded while its points were spent would, once the exchange is
+    cancelled, have given the points away.
     """
     expire_due(account, now)
-    returned = [(lot, -points) for lot, points in payment if not _is_over(lot, now)]
-    points = -sum(amount for _, amount in returned)
-    lapsed = sum(points for _, points in payment) - points
+    returned = [(lot, points) for lot, points in payment.shares if not is_over(lot, now)]
+    points = sum(amount for _, amount in returned)
+    lapsed = sum(amount for _, amount in payment.shares) - points
+    for lot, amount in payment.shares:
+        if is_over(lot, now) and lot.id in payment.grants:
+            _let_lapse(account, payment.grants[lot.id], amount)
     if points:
         account.lifetime_redeemed -= points
         entry = record(account, PointsAction.REFUND, points, cause, now)
-        draw(account, entry, returned)
+        draw(account, entry, [(lot, -amount) for lot, amount in returned])
         for lot, amount in returned:
-            pay_owed(account, lot, -amount, now)
+            fee = _pay_extension(account, lot, amount, payment.paid_at, cause, now)
+            pay_owed(account, lot, amount - fee, now)
     return Refund(points, lapsed)
 
 
-def _is_over(lot: Lot, now: datetime) -> bool:
-    return lot.expires_at is not None and lot.expires_at <= now
+def _let_lapse(account: Account, grant: Grant, points: int) -> None:
+    """Let `points` of a grant that has ended be expired and no longer owed, as far as they are.
 
-
-@dataclass(slots=True)
-class Grant:
-    """A grant that its reference names, and how much of it was taken back so far.
-
-    `lapsed_points` of them had expired by then, so nobody holds or owes them. `lapsed_payments` are
-    what its lot paid for exchanges that were cancelled when it had ended: they expired too.
+    Had the exchange been cancelled first, the reversal would have found them gone, and asked nobody
+    for them: the order in which both are asked for must not matter.
     """
+    elsewhere = grant.reversed_points - grant.lapsed_points - grant.own_points
+    forgiven = min(points, elsewhere, account.owed_points)
+    if forgiven:
+        grant.lapsed_points += forgiven
+        account.owed_points -= forgiven
+        account.owes_otherwise = True
 
-    source: str
-    reference: str
-    lot: Lot
-    points: int
-    reversed_points: int = 0
-    lapsed_points: int = 0
-    lapsed_payments: int = 0
+
+def _pay_extension(
+    account: Account, lot: Lot, points: int, paid_at: datetime, refunded: Cause, now: datetime
+) -> int:
+    """Take the fee for points that came back into a lot that was extended without them."""
+    if lot.extended_at is None or lot.extended_at <= paid_at:
+        return 0
+    fee = fee_of(points)
+    account.lifetime_redeemed += fee
+    details = {"exchange": refunded.reference}
+    cause = Cause("extension", str(lot.id), refunded.created_by, details)
+    draw(account, record(account, PointsAction.EXTEND, -fee, cause, now), [(lot, fee)])
+    return fee
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +127,10 @@ def reverse(account: Account, grant: Grant, points: int, cause: Cause, now: date
     grant.lapsed_points += lapsed
     wanted = points - withheld - lapsed
     taken = min(wanted, spendable(account, now))
-    _take_back(account, grant.lot, taken, cause, now)
+    grant.own_points += withheld + _take_back(account, grant.lot, taken, cause, now)
     if taken < wanted:
         account.owed_points += wanted - taken
-        account.owes_more = True
+        account.owes_otherwise = True
     return Reversal(withheld + taken, wanted - taken)
 
 
@@ -108,9 +152,10 @@ def _lapsed_before(grant: Grant) -> int:
     return max(0, left + grant.lapsed_payments - grant.lapsed_points)
 
 
-def _take_back(account: Account, own: Lot, points: int, cause: Cause, now: datetime) -> None:
+def _take_back(account: Account, own: Lot, points: int, cause: Cause, now: datetime) -> int:
+    """Take points from the grant's lot, then from others; returns how many were its own."""
     if not points:
-        return
+        return 0
     is_active = own.status is PointsRecordStatus.ACTIVE
     from_own = min(own.points, points) if is_active else 0
     others = first_lots((lot for lot in account.lots if lot is not own), points - from_own)
@@ -119,3 +164,4 @@ def _take_back(account: Account, own: Lot, points: int, cause: Cause, now: datet
     draw(account, record(account, PointsAction.REVERSE, -points, cause, now), shares)
     if from_own and not own.points:
         own.status = PointsRecordStatus.REVERSED
+    return from_own

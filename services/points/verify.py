@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
+from services.points.verify_sources import SOURCE_CHECKS
 
 _CHECKS: dict[str, str] = {
     "balance is not the sum of the active lots": """
@@ -167,7 +168,7 @@ async def verify_ledger(session: AsyncSession) -> list[Violation]:
     The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
     """
     violations: list[Violation] = []
-    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS).items():
+    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS).items():
         rows = await session.execute(text(query))
         found = tuple(sorted(f"{row.place}: {row.finding}" for row in rows))
         if found:

@@ -1,5 +1,6 @@
 """What came back, against what the books say of it: a part of `ledger verify`."""
 
+from services.points.extension_terms import EXTENSION_FEE_PERCENT
 from services.points.grant import OWN_SOURCES
 
 _KEPT = ", ".join(f"'{name}'" for name in sorted(OWN_SOURCES - {"purchase", "opening_balance"}))
@@ -67,10 +68,36 @@ RETURN_CHECKS: dict[str, str] = {
         FROM (SELECT id, user_id, extended_at FROM points_records
               WHERE extended_at IS NOT NULL) lot
         FULL JOIN (SELECT user_id, reference, count(*) AS rows, max(created_at) AS extended_at
-                   FROM points_audit_log WHERE action = 'extend'
+                   FROM points_audit_log WHERE action = 'extend' AND NOT details ? 'exchange'
                    GROUP BY user_id, reference) log
             ON log.user_id = lot.user_id AND log.reference = lot.id::text
         WHERE log.rows IS DISTINCT FROM 1 OR lot.extended_at IS DISTINCT FROM log.extended_at
+    """,
+    "a refund into an extended lot did not pay its fee": f"""
+        SELECT 'exchange ' || coalesce(due.reference, paid.reference, 'none') AS place,
+               'lot ' || coalesce(due.lot, paid.lot, 'none') || ': due ' || coalesce(due.fee, 0)
+               || ', paid ' || coalesce(paid.fee, 0) AS finding
+        FROM (SELECT exchange.user_id, exchange.id::text AS reference, lot.id::text AS lot,
+                     greatest(1, -draw.points * {EXTENSION_FEE_PERCENT} / 100) AS fee
+              FROM exchanges exchange
+              JOIN points_audit_log log ON log.user_id = exchange.user_id
+                   AND log.action = 'refund' AND log.reference = exchange.id::text
+              JOIN lot_draws draw ON draw.user_id = log.user_id AND draw.sequence = log.sequence
+              JOIN points_records lot ON lot.id = draw.points_record_id
+              JOIN points_audit_log extended
+                  ON extended.user_id = log.user_id AND extended.sequence < log.sequence
+                 AND extended.action = 'extend' AND extended.reference = lot.id::text
+                 AND NOT extended.details ? 'exchange'
+              WHERE exchange.status = 'cancelled' AND lot.extended_at > exchange.created_at) due
+        FULL JOIN (SELECT log.user_id, details ->> 'exchange' AS reference, log.reference AS lot,
+                          sum(draw.points) AS fee
+                   FROM points_audit_log log LEFT JOIN lot_draws draw
+                        ON draw.user_id = log.user_id AND draw.sequence = log.sequence
+                       AND draw.points_record_id::text = log.reference
+                   WHERE action = 'extend' AND details ? 'exchange'
+                   GROUP BY log.user_id, details ->> 'exchange', log.reference) paid
+            ON (paid.user_id, paid.reference, paid.lot) = (due.user_id, due.reference, due.lot)
+        WHERE due.fee IS DISTINCT FROM paid.fee
     """,
     "what was taken back is neither taken nor owed": """
         SELECT 'user ' || users.id AS place,

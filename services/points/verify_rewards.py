@@ -1,5 +1,10 @@
 """What the books say was given and earned, against what was: a part of `ledger verify`."""
 
+_DRAWS_CODES = (
+    "(item.type = 'coupon' AND item.config -> 'generate' IS DISTINCT FROM CAST('true' AS jsonb))"
+)
+"""As `services.catalogue.items.Item.draws_codes` says."""
+
 REWARD_CHECKS: dict[str, str] = {
     "an exchange was not paid as booked": """
         SELECT 'exchange ' || exchange.id AS place,
@@ -13,11 +18,13 @@ REWARD_CHECKS: dict[str, str] = {
     """,
     "points were redeemed without an exchange": """
         SELECT 'user ' || log.user_id || ' row ' || log.sequence AS place,
-               log.amount || ' for ' || coalesce(log.reference, 'nothing') AS finding
+               log.amount || ' for ' || coalesce(log.source, 'no source') || ' '
+               || coalesce(log.reference, 'nothing') AS finding
         FROM points_audit_log log
         LEFT JOIN exchanges exchange
             ON exchange.user_id = log.user_id AND exchange.audit_sequence = log.sequence
-        WHERE log.action = 'redeem' AND log.source = 'exchange' AND exchange.id IS NULL
+        WHERE log.action = 'redeem'
+          AND (exchange.id IS NULL OR log.source IS DISTINCT FROM 'exchange')
     """,
     "stock does not tie to exchanges": """
         SELECT 'item ' || item.id AS place,
@@ -29,15 +36,27 @@ REWARD_CHECKS: dict[str, str] = {
         WHERE item.total_stock - item.stock <> coalesce(taken.exchanges, 0)
           AND NOT EXISTS (SELECT FROM coupon_codes WHERE item_id = item.id)
     """,
-    "stock is not the number of unused codes": """
+    "stock is not the number of unused codes": f"""
         SELECT 'item ' || item.id AS place,
                'put in ' || item.total_stock || ', left ' || item.stock || '; codes unused '
-               || codes.unused || ', issued ' || codes.issued AS finding
+               || coalesce(codes.unused, 0) || ', issued ' || coalesce(codes.issued, 0) AS finding
         FROM exchange_items item
-        JOIN (SELECT item_id, count(*) FILTER (WHERE status = 'unused') AS unused,
+        LEFT JOIN (SELECT item_id, count(*) FILTER (WHERE status = 'unused') AS unused,
                      count(*) FILTER (WHERE status = 'issued') AS issued
               FROM coupon_codes GROUP BY item_id) codes ON codes.item_id = item.id
-        WHERE item.stock <> codes.unused OR item.total_stock - item.stock <> codes.issued
+        WHERE (codes.item_id IS NOT NULL OR {_DRAWS_CODES})
+          AND (item.stock <> coalesce(codes.unused, 0)
+               OR item.total_stock - item.stock <> coalesce(codes.issued, 0))
+    """,
+    "a coupon of a pool is not a code that was issued": f"""
+        SELECT 'exchange ' || coupon.exchange_id AS place,
+               'its code is ' || coalesce(code.status, 'not there') AS finding
+        FROM user_coupons coupon
+        JOIN exchanges exchange ON exchange.id = coupon.exchange_id
+        JOIN exchange_items item ON item.id = exchange.item_id
+        LEFT JOIN coupon_codes code ON code.item_id = item.id AND code.code = coupon.code
+        WHERE {_DRAWS_CODES} AND (code.status IS DISTINCT FROM 'issued'
+                                  OR code.exchange_id <> exchange.id)
     """,
     "a coupon is not the code that was issued": """
         SELECT 'code ' || code.code AS place,

@@ -18,6 +18,9 @@ MOST_POINTS_A_DAY = 1_000
 MOST_POINTS_A_WEEK = 5_000
 TASK_SOURCE = "task"
 
+KEYS = frozenset({"event", "target", "min_amount", "claim", "verification", "expiry"})
+"""All that a task's `config` may say."""
+
 ONLY_PERIOD = date(1970, 1, 1)
 """The one period of a task that can be completed once."""
 

@@ -16,6 +16,7 @@ from services.errors import InvalidInput, NotFound
 from services.input_rules import (
     require_between,
     require_flag,
+    require_known,
     require_object,
     require_text,
     require_window,
@@ -24,6 +25,7 @@ from services.operators import changes, note_action
 from services.tasks.browse import member_tasks
 from services.tasks.events import LARGEST_AMOUNT, LONGEST_TYPE
 from services.tasks.rules import (
+    KEYS,
     MOST_POINTS_A_DAY,
     MemberTask,
     RuleInvalid,
@@ -87,13 +89,19 @@ async def save_task(
 
 
 def require_valid_terms(terms: TaskTerms) -> None:
-    """Raise InvalidInput, naming the field, for the first rule broken outside of `config`."""
+    """Raise InvalidInput, naming the field, for the first rule broken outside of `config`.
+
+    And for a key of a `config` that no rule reads: a task whose `min_amount` is misspelt would
+    count every purchase. One that is kept may have such keys, from days when they were taken.
+    """
     require_text(("name",), terms.name, LONGEST_NAME)
     if terms.description is not None:
         require_text(("description",), terms.description, LONGEST_DESCRIPTION, shortest=0)
     # More than a day may bring could never be paid.
     require_between(("pointsReward",), terms.points_reward, 1, MOST_POINTS_A_DAY)
     require_window(("endsAt",), terms.starts_at, terms.ends_at)
+    if terms.config is not None:
+        require_known(("config",), require_object(("config",), terms.config), KEYS)
 
 
 def valid_config(config: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 What is a number of the books stays, under a name that says nothing: lots, changes of the balance,
 exchanges, coupons and their codes, memberships, completed tasks. What says who it was, where they
-live or what they like goes. A salted hash of the external id stays (`erased_subjects`).
+live, what they like or what was said of them goes. A salted hash of the external id stays
+(`erased_subjects`).
 """
 
 import secrets
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.bulk import Writes
 from services.errors import InvalidState
+from services.exchange.place import OPERATION as EXCHANGE_OPERATION
 from services.operators import note_action
 from services.users.erased_subjects import await_imports, remember_erased
 from services.users.profile import DEFAULT_LOCALE
@@ -65,6 +67,25 @@ _FORGET_PUSHES = text(
     WHERE user_id = :user_id
     """
 )
+# Nothing is no reference that anybody can ask with, and still says that the coupon was used.
+_FORGET_REFERENCES = text(
+    "UPDATE user_coupons SET used_reference = '' WHERE user_id = :user_id AND used_reference <> ''"
+)
+_FORGET_WORDS = text("DELETE FROM reasons WHERE user_id = :user_id")
+# A fingerprint is of the address too, and who has a guess could try it. They never ask again; keys
+# that another system or an operator used are of something else, and stay.
+_FORGET_KEYS = text(
+    "DELETE FROM idempotency_keys WHERE user_id = :user_id AND operation = :exchange"
+)
+_FORGET_THE_REST = (
+    _FORGET_REASONS,
+    _FORGET_EVENTS,
+    _FORGET_REFERENCES,
+    _FORGET_WORDS,
+    _FORGET_DEVICES,
+    _FORGET_PREFERENCES,
+    _FORGET_PUSHES,
+)
 
 
 class ExchangesOpen(InvalidState):
@@ -108,9 +129,9 @@ async def erase_user(
         raise ExchangesOpen(open_exchanges)
     await remember_erased(session, subject, now)
     await session.execute(_FORGET_USER, _nobody(user_id, now, timezone))
-    await session.execute(_FORGET_REASONS, whose)
-    for forget in (_FORGET_EVENTS, _FORGET_DEVICES, _FORGET_PREFERENCES, _FORGET_PUSHES):
+    for forget in _FORGET_THE_REST:
         await session.execute(forget, whose)
+    await session.execute(_FORGET_KEYS, {**whose, "exchange": EXCHANGE_OPERATION})
     shipments: Any = await session.execute(_FORGET_SHIPMENTS, whose)
     wishes: Any = await session.execute(_FORGET_WISHES, whose)
     erased = Erased(user_id, wishes.rowcount, shipments.rowcount)

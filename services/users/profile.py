@@ -1,12 +1,12 @@
 """Users: found by id, created on first sight (`domain.md`, People and access)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import User as UserTable
@@ -147,6 +147,6 @@ async def users_by_id(session: AsyncSession, user_ids: Iterable[int]) -> dict[in
     return {row["id"]: user_from_row(row) for row in rows.mappings()}
 
 
-def user_from_row(row: RowMapping) -> User:
+def user_from_row(row: Mapping[Any, Any]) -> User:
     """Read a row of USER_COLUMNS."""
     return User(**dict[str, Any](row, interests=tuple(row["interests"])))

@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.users import User as UserTable
 from services.bulk import Writes
 from services.errors import BadInput, NotFound
+from services.identifiers import new_id
 from services.operators import note_action
+from services.reasons import keep_reason, reason_details
 from services.users.profile import User, users_by_id
 
 LONGEST_REASON = 500
@@ -39,8 +41,13 @@ async def suspend_user(
     row = (await session.execute(_LOCK, {"user_id": user_id})).one_or_none()
     if row is None:
         raise NotFound("User", str(user_id))
-    details = {"from": _written(row.suspended_until), "to": _written(until), "reason": reason}
-    writes = Writes()
+    writes, reason_id = Writes(), new_id()
+    keep_reason(writes, reason_id, user_id, reason, now)
+    details = {
+        "from": _written(row.suspended_until),
+        "to": _written(until),
+        **reason_details(reason_id),
+    }
     writes.update(UserTable, ("id", "suspended_until"), [(user_id, until)])
     action = "lift_suspension" if until is None else "suspend_user"
     note_action(writes, operator_id, action, ("User", user_id), details, now)

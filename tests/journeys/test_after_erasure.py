@@ -11,7 +11,7 @@ import pytest
 
 from schema.ids import encode_id
 from services.imports.files import Line
-from services.imports.opening_balances import import_balances
+from services.imports.opening_balances import OpeningBalance, import_balances, read_balance
 from services.imports.run import Settled
 from services.mall import Mall
 from services.transaction import transaction
@@ -49,9 +49,12 @@ async def erase(mall: Mall, subject: str = "alice") -> None:
 
 async def moving_in(mall: Mall, *lines: str) -> Settled:
     """Import lines of user and points."""
-    read = [
-        Line(line, dict(zip(("user", "points"), line.split(","), strict=True))) for line in lines
-    ]
+    read: list[OpeningBalance] = []
+    for number, line in enumerate(lines):
+        values = dict(zip(("user", "points"), line.split(","), strict=True))
+        balance = read_balance(Line(number, line, values), mall.clock())
+        assert isinstance(balance, OpeningBalance)
+        read.append(balance)
     async with transaction(mall.stores.bulk) as session:
         return await import_balances(session, read, clock=mall.clock, zone=mall.zone)
 
@@ -79,7 +82,7 @@ async def test_nobody_moves_in_twice(mall: Mall, tmp_path: Path) -> None:
     done = await run_command(mall.settings, "points", "import", str(again))
     assert done.stdout.startswith("1 imported, 0 known before, 2 rejected")
     rejected = (tmp_path / "again.csv.rejected.csv").read_text()
-    assert rejected == f"alice,100,{REASON}\n" * 2
+    assert rejected == "".join(f"{number},{REASON},alice,100\n" for number in (2, 4))
     assert await execute(mall, "SELECT points FROM users ORDER BY id") == [(100,), (7,)]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from services.mall import Mall
 from tests.client import Client
+from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points
 from tests.journeys.money import ask
 from tests.journeys.operator_steps import add_operator, asked_for, item_id_of, operate, wish
@@ -76,5 +77,26 @@ async def test_a_cancelled_exchange_brings_back_what_is_on_sale(
     await ask(client, "cancelExchange", "alice", "member", exchangeId=exchange_id)
     assert await asked_for(mall, "back_in_stock") == [{"item_id": item_id}] * is_active
     terms = ON_SALE | {"type": "COUPON", "stock": 1, "id": item_id_of(item_id)}
+    await operate(client, "saveItem", **terms)
+    assert await asked_for(mall, "back_in_stock") == [{"item_id": item_id}]
+
+
+@pytest.mark.usefixtures("olga")
+async def test_a_pool_whose_codes_have_ended_is_not_back(
+    mall: Mall, client: Client, clock: MovableClock
+) -> None:
+    """Switched on with a code that nobody can have any more; with one that is good it is."""
+    item_id = await add_item(mall, type="coupon", config={}, stock=0, is_active=False)
+    await wish(mall, item_id)
+    codes = {"itemId": item_id_of(item_id), "codes": ["ENDS"], "expiresAt": _FUTURE}
+    await operate(client, "importCoupons", **codes)
+    clock.advance(days=30)
+    terms = {"name": "券", "points": 5, "type": "COUPON", "id": item_id_of(item_id)}
+    saved = await operate(client, "saveItem", **terms)
+    assert (saved["item"]["isActive"], saved["item"]["stock"]) == (True, 0)
+    assert await asked_for(mall, "back_in_stock") == []
+    await operate(client, "saveItem", **terms, isActive=False)
+    await operate(client, "importCoupons", itemId=item_id_of(item_id), codes=["STAYS"])
+    assert await asked_for(mall, "back_in_stock") == []
     await operate(client, "saveItem", **terms)
     assert await asked_for(mall, "back_in_stock") == [{"item_id": item_id}]

@@ -79,6 +79,7 @@ async def test_imported_codes_are_the_stock(mall: Mall, client: Client, pool: in
         "imported": 4,
         "duplicates": 1,
         "expires_at": None,
+        "expired": 0,
         "before": {"stock": 0},
         "after": {"stock": 4},
     }

@@ -25,9 +25,11 @@ from tests.factories import (
 from tests.journeys.money import ask
 from tests.journeys.steps import check_in, event, exchange, record
 from tests.journeys.test_devices import REGISTER, unregister
+from tests.journeys.test_operator_actions import trail
 from tests.journeys.test_profile import UPDATE
 from tests.journeys.test_push_history import mark
 from tests.journeys.test_push_preferences import UPDATE as UPDATE_PREFERENCES
+from tests.journeys.test_redeem import redeem
 from tests.journeys.test_suspension import UNTIL, suspend
 from tests.journeys.test_wishes import wish
 from tests.pushes import add_device, draft, plan_now
@@ -60,14 +62,15 @@ ERASED = {
     "devices": "all",
     "push_preferences": "all",
     "push_records": "texts and payloads; what waits is suppressed",
+    "reasons": "all",
+    "user_coupons": "what they were used for; the rest is of the books: a code is issued once",
+    "idempotency_keys": "those of exchanges; what others hold no text of a member's but the key",
 }
 KEPT = {
     "points_records": "the books",
     "points_grants": "the books",
     "points_audit_log": "the books",
     "lot_draws": "the books",
-    "idempotency_keys": "no text of a member's but the key; what it answered are numbers",
-    "user_coupons": "the books: a code is issued once",
     "coupon_codes": "the books",
     "user_vip": "the books",
     "user_tasks": "the books",
@@ -157,6 +160,32 @@ async def test_the_person_goes_and_the_books_stay(mall: Mall, client: Client, al
         mall, "SELECT username, erased_at IS NOT NULL FROM users WHERE id = :i", i=alice
     )
     assert (name, when) == (f"erased-{alice}", True)
+
+
+async def test_what_others_said_of_them_goes(mall: Mall, client: Client, alice: int) -> None:
+    """Orders that shops named, and reasons that operators gave; that there were any stays."""
+    who = {"userId": encode_id("User", alice)}
+    [(code,)] = await execute(mall, "SELECT code FROM user_coupons")
+    assert (await redeem(client, code, "order of the hatter"))["coupon"]["status"] == "USED"
+    await suspend(client, until=UNTIL, reason="shouted at the queen", **who)
+    amends = {"points": 5, "reason": "the cook threw pepper", "idempotencyKey": "amends"}
+    adjusted = await ask(client, "adjustPoints", "olga", "operator", **who, **amends)
+    assert adjusted["__typename"] == "AdjustPointsSuccess"
+    traces = ("order of the hatter", "shouted at the queen", "the cook threw pepper")
+    before = await everything(mall)
+    assert [trace for trace in traces if trace not in before] == []
+    shown = [(node["action"], node["details"]["reason"]) for node in await trail(client)]
+    assert shown == [("adjust_points", traces[2]), ("suspend_user", traces[1])]
+    assert (await erase(mall, "--yes"))[0] == 0
+    after = await everything(mall)
+    assert [trace for trace in traces if trace in after] == []
+    _, *shown = [node["details"] for node in await trail(client)]
+    assert shown == [
+        {"points": 5, "before": {"points": 705}, "after": {"points": 710}, "reason": None},
+        {"from": None, "to": UNTIL.replace("Z", "+00:00"), "reason": None},
+    ]
+    assert (await redeem(client, code, "order of the hatter"))["state"] == "USED"
+    assert await execute(mall, "SELECT 1 FROM idempotency_keys WHERE user_id = :i", i=alice) == []
 
 
 async def test_who_erased_is_noted(mall: Mall, alice: int) -> None:

@@ -241,7 +241,12 @@ async def test_an_operator_corrects_a_balance(mall: Mall, client: Client, member
         ("adjust_points", "User", str(member), 30),
         ("adjust_points", "User", str(member), -10),
     ]
-    assert noted[0].details["reason"] == "补偿"
+    assert [(row.details["before"], row.details["after"]) for row in noted] == [
+        ({"points": 0}, {"points": 30}),
+        ({"points": 30}, {"points": 20}),
+    ]
+    kept = await execute(mall, "SELECT id, text FROM reasons WHERE user_id = :i", i=member)
+    assert (noted[0].details["reason_id"], "补偿") in [(str(row.id), row.text) for row in kept]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from services.transaction import transaction
 from services.users.erase import erase_user
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_item, add_user, execute, give_points
+from tests.factories import add_item, add_user, execute, give_points, points_of
 from tests.journeys.operator_steps import operate
 from tests.journeys.test_suspension import UNTIL, suspend
 
@@ -44,10 +44,11 @@ async def test_what_was_done_can_be_read(mall: Mall, client: Client) -> None:
     """Who, what, to what, why, when; a command has nobody."""
     alice = await add_user(mall, "alice")
     await suspend(client, until=UNTIL, reason="a bot")
+    [suspended] = await trail(client)
     async with transaction(mall.stores.write) as session:
         await erase_user(session, "alice", mall.clock(), timezone="Asia/Shanghai")
     target = encode_id("User", alice)
-    erased, suspended = await trail(client)
+    erased, _ = await trail(client)
     assert suspended.pop("id") != erased.pop("id")
     assert suspended == {
         "action": "suspend_user",
@@ -138,7 +139,7 @@ async def test_an_action_is_found_by_its_id_by_operators_alone(mall: Mall, clien
     assert (await ask(client, NODE, id=unknown))["data"]["node"] is None
 
 
-async def test_settling_everybody_is_noted_once_with_what_it_came_to(
+async def test_settling_everybody_is_noted_as_it_begins_and_with_what_it_came_to(
     mall: Mall, client: Client, clock: MovableClock
 ) -> None:
     """Lots that ended, points that became spendable, codes that left; also when it was nothing."""
@@ -157,18 +158,44 @@ async def test_settling_everybody_is_noted_once_with_what_it_came_to(
     clock.advance(hours=2)
     for _ in range(2):
         assert "errors" not in await ask(client, RUN)
-    again, settled, imported = await trail(client)
+    again, _, settled, begun, imported = await trail(client)
     assert imported["action"] == "import_codes"
+    assert (begun["action"], begun["targetId"], begun["details"]) == (
+        "run_expiry",
+        None,
+        {"phase": "begin"},
+    )
     assert (settled["action"], settled["targetId"]) == ("run_expiry", None)
     assert settled["operator"] == {"username": "olga"}
     assert settled["details"] == {
+        "phase": "finish",
         "expired_records": 3,
         "expired_points": 30,
         "activated_records": 1,
         "activated_points": 7,
         "expired_codes": 2,
     }
-    assert again["details"] == dict.fromkeys(settled["details"], 0)
+    assert again["details"] == {**dict.fromkeys(settled["details"], 0), "phase": "finish"}
+
+
+async def test_settling_that_is_cut_off_has_left_its_beginning(
+    mall: Mall, client: Client, clock: MovableClock
+) -> None:
+    """Lots are settled and committed, then the codes cannot be: the trail has who did it."""
+    hour = timedelta(hours=1)
+    user_id = await add_user(mall, "alice")
+    await give_points(mall, user_id, 10, expires_at=clock() + hour)
+    item_id = await add_item(mall, type="coupon", config={}, stock=1)
+    sql = "INSERT INTO coupon_codes (item_id, code, expires_at) VALUES (:item, 'A', :at)"
+    await execute(mall, sql, item=item_id, at=clock() + hour)
+    clock.advance(hours=2)
+    refuse = "CHECK (code <> 'A' OR status = 'unused')"
+    await execute(mall, f"ALTER TABLE coupon_codes ADD CONSTRAINT broken {refuse}")
+    assert "errors" in await ask(client, RUN)
+    assert await points_of(mall, user_id) == 0
+    [begun] = await trail(client)
+    assert (begun["action"], begun["details"]) == ("run_expiry", {"phase": "begin"})
+    assert begun["operator"] == {"username": "olga"}
 
 
 def test_every_name_has_one_form() -> None:

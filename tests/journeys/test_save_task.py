@@ -109,6 +109,8 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"config": []}, ["config"]),
     ({"config": 1}, ["config"]),
     ({"config": {"x": "\x00"}}, ["config"]),
+    ({"config": {"min_amout": 5}}, ["config", "min_amout"]),
+    ({"config": CONFIG | {"": 5}}, ["config", ""]),
     ({"config": {"target": 0}}, ["config", "target"]),
     ({"config": {"target": 1.5}}, ["config", "target"]),
     ({"config": {"target": True}}, ["config", "target"]),

@@ -94,8 +94,10 @@ async def test_each_step_is_noted(mall: Mall, client: Client) -> None:
     await suspend(client, reason="a person after all")
     rows = await execute(
         mall,
-        "SELECT username, action, kind, key, details FROM operator_actions"
-        " JOIN users ON users.id = operator_id ORDER BY operator_actions.created_at, action DESC",
+        "SELECT username, action, kind, key, details - 'reason_id' || jsonb_build_object('reason',"
+        " text) FROM operator_actions JOIN users ON users.id = operator_id"
+        " JOIN reasons ON reasons.id = CAST(details ->> 'reason_id' AS uuid)"
+        " ORDER BY operator_actions.created_at, action DESC",
     )
     until = "2026-11-23T04:00:00+00:00"
     assert rows == [
@@ -207,3 +209,19 @@ async def test_tasks_that_events_complete_pay_nothing_either(
     assert (await record(client, event(user_id, "e1", clock.now)))["pointsEarned"] == 0
     clock.now += timedelta(days=3)
     assert (await record(client, event(user_id, "e2", clock.now)))["pointsEarned"] == 10
+
+
+async def test_an_operator_who_is_suspended_goes_on_operating(mall: Mall, client: Client) -> None:
+    """Roles are the identity provider's; as a member they earn nothing, like anybody (0013)."""
+    olga = await add_user(mall, "olga")
+    ids = [encode_id("User", each) for each in (olga, await add_user(mall, "alice"))]
+    for user_id in ids:
+        await suspend(client, userId=user_id, until=UNTIL, reason="odd")
+    assert await suspend(client, userId=ids[1], until=None, reason="a mistake")
+    noted = "SELECT operator_id, action, key FROM operator_actions ORDER BY id"
+    assert [tuple(row) for row in await execute(mall, noted)] == [
+        (olga, "suspend_user", str(olga)),
+        (olga, "suspend_user", str(olga + 1)),
+        (olga, "lift_suspension", str(olga + 1)),
+    ]
+    assert (await check_in(client, "olga"))["code"] == "MEMBER_SUSPENDED"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.mall import Mall
+from services.paging import encode_cursor
 from services.transaction import transaction
 from services.users.erase import erase_user
 from services.users.search import search_users
@@ -29,7 +30,7 @@ async def ask(client: Client, query: str = USERS, **variables: Any) -> dict[str,
 
 
 async def found(client: Client, search: str | None) -> list[str]:
-    """The names that a search finds, newest first."""
+    """The names that a search finds, in order."""
     answer = await ask(client, search=search)
     assert "errors" not in answer, answer
     return [node["username"] for node in answer["data"]["users"]["nodes"]]
@@ -50,12 +51,12 @@ async def members(mall: Mall, client: Client) -> None:
 @pytest.mark.parametrize(
     ("search", "names"),
     [
-        ("ali", ["李雷", "ALICIA", "Alice"]),
-        ("ALIC", ["ALICIA", "Alice"]),
+        ("ali", ["Alice", "ALICIA", "李雷"]),
+        ("ALIC", ["Alice", "ALICIA"]),
         (" alice ", ["Alice"]),
         ("alice@", ["Alice"]),
         ("lice", []),
-        ("sub-", ["ALICIA", "Alice"]),
+        ("sub-", ["Alice", "ALICIA"]),
         ("SUB-2", ["ALICIA"]),
         ("ali|3", ["李雷"]),
         ("李", ["李雷"]),
@@ -107,13 +108,16 @@ async def test_who_was_erased_is_not_found(mall: Mall, client: Client) -> None:
 
 
 @pytest.mark.usefixtures("members")
-@pytest.mark.parametrize("search", [None, "m"])
-async def test_pages_do_not_shift(mall: Mall, client: Client, search: str | None) -> None:
-    """Every page goes on where the one before ended, whoever joins meanwhile."""
+@pytest.mark.parametrize(("search", "order"), [(None, "6543210"), ("m", "0123456")])
+async def test_pages_do_not_shift(
+    mall: Mall, client: Client, search: str | None, order: str
+) -> None:
+    """Every page goes on where the one before ended, whoever joins meanwhile before it."""
+    names = [f"m{number}" for number in order]
     for number in range(7):
         await add_user(mall, f"m{number}")
     first = (await ask(client, search=search, first=3))["data"]["users"]
-    assert [node["username"] for node in first["nodes"]] == ["m6", "m5", "m4"]
+    assert [node["username"] for node in first["nodes"]] == names[:3]
     assert [edge["node"] for edge in first["edges"]] == first["nodes"]
     info = first["pageInfo"]
     assert (info["hasNextPage"], info["hasPreviousPage"]) == (True, False)
@@ -121,19 +125,64 @@ async def test_pages_do_not_shift(mall: Mall, client: Client, search: str | None
         first["edges"][0]["cursor"],
         first["edges"][2]["cursor"],
     ]
-    await add_user(mall, "m7")
+    await add_user(mall, "m")
     second = (await ask(client, search=search, first=3, after=info["endCursor"]))["data"]["users"]
-    assert [node["username"] for node in second["nodes"]] == ["m3", "m2", "m1"]
+    assert [node["username"] for node in second["nodes"]] == names[3:6]
     assert second["pageInfo"]["hasPreviousPage"] is True
-    last = (await ask(client, search="m", first=3, after=second["pageInfo"]["endCursor"]))["data"]
-    assert [node["username"] for node in last["users"]["nodes"]] == ["m0"]
-    assert last["users"]["pageInfo"]["hasNextPage"] is False
+    end = second["pageInfo"]["endCursor"]
+    last = (await ask(client, search=search, first=3, after=end))["data"]["users"]
+    assert last["nodes"][0]["username"] == names[6]
+    if search:
+        assert (len(last["nodes"]), last["pageInfo"]["hasNextPage"]) == (1, False)
+
+
+TEXTS = ("Ann", "anna", "ann@mall.test", "bob", "ANNé", "1", "Ann")
+
+
+async def test_who_is_found_by_several_texts_is_shown_once(mall: Mall) -> None:
+    """At the first of them, whatever the size of a page; those of one text by their ids."""
+    for number in range(40):
+        name, email, phone = (TEXTS[number // step % 7] for step in (1, 3, 5))
+        await add_user(mall, f"ann-{number}", username=name, email=email, phone=phone)
+    folded = await execute(
+        mall,
+        "SELECT min(lower(sought COLLATE pg_c_utf8) COLLATE pg_c_utf8) AS first, id"
+        " FROM users, unnest(ARRAY[username, external_id, email, phone]) sought"
+        " WHERE starts_with(lower(sought COLLATE pg_c_utf8), 'ann') GROUP BY id ORDER BY 1, 2",
+    )
+    assert len(folded) == 40
+    for size in (1, 2, 7, 39, 40, 100):
+        seen: list[int] = []
+        after, more = None, True
+        while more:
+            async with mall.stores.read() as session:
+                page = await search_users(session, "ANN", size=size, after=after)
+            assert 0 < len(page.rows) <= size
+            seen += [user.id for user in page.rows]
+            after, more = page.cursors[-1], page.has_next
+        assert seen == [row.id for row in folded], size
+
+
+async def test_a_cursor_holds_the_longest_text(mall: Mall) -> None:
+    """Of letters that are longest in bytes; behind another search it leads nowhere else."""
+    names = ["\U0001f600" * 254 + end for end in "ab"]
+    for name in names:
+        await add_user(mall, name, username="x")
+    async with mall.stores.read() as session:
+        first = await search_users(session, "\U0001f600", size=1, after=None)
+        rest = await search_users(session, "\U0001f600", size=1, after=first.cursors[0])
+        other = await search_users(session, "\U0001f601", size=1, after=first.cursors[0])
+    assert [len(page.rows) for page in (first, rest, other)] == [1, 1, 0]
+    assert rest.rows[0].id == first.rows[0].id + 1
+    assert (first.has_next, rest.has_next) == (True, False)
 
 
 async def test_bad_questions_are_bad_input(client: Client) -> None:
     """Sizes, cursors, and what nothing stored could match."""
     for bad in (
         *({"first": 0}, {"first": 101}, {"after": "x"}, {"after": "WyJsb3RzIiwxXQ"}),
+        {"search": "m", "after": encode_cursor("users", 1)},
+        {"search": "m", "after": encode_cursor("users found", "m\x00", 1)},
         *({"search": "x" * 256}, {"search": "a\x00"}),
     ):
         refused = await ask(client, **bad)
@@ -163,7 +212,7 @@ async def test_the_largest_page_of_a_search(mall: Mall) -> None:
         await add_user(mall, f"m{number}")
     async with mall.stores.read() as session:
         page = await search_users(session, "m", size=20, after=None)
-    assert [user.username for user in page.rows] == [f"m{29 - n}" for n in range(20)]
+    assert [user.username for user in page.rows] == sorted(f"m{n}" for n in range(30))[:20]
     assert page.has_next
 
 
@@ -181,11 +230,11 @@ async def test_the_lots_of_each_are_theirs(mall: Mall, client: Client) -> None:
         for node in (await ask(client, query % ('"m"', "")))["data"]["users"]["nodes"]
     ]
     assert [[node["points"] for node in page["nodes"]] for page in pages] == [
-        *([21, 22], [11, 12], [1]),
+        *([1], [11, 12], [21, 22]),
     ]
-    assert [page["totalCount"] for page in pages] == [3, 2, 1]
-    assert [page["pageInfo"]["hasNextPage"] for page in pages] == [True, False, False]
-    after = f', after: "{pages[0]["pageInfo"]["endCursor"]}"'
+    assert [page["totalCount"] for page in pages] == [1, 2, 3]
+    assert [page["pageInfo"]["hasNextPage"] for page in pages] == [False, False, True]
+    after = f', after: "{pages[2]["pageInfo"]["endCursor"]}"'
     [rest] = (await ask(client, query % ('"m2"', after)))["data"]["users"]["nodes"]
     assert [node["points"] for node in rest["balance"]["lots"]["nodes"]] == [23]
     bad = await ask(client, query % ('"m2"', ', after: "x"'))

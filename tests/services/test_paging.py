@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from services.errors import BadInput
 from services.paging import decode_cursor, encode_cursor, page_of, require_page_size
 
-KINDS = st.lists(st.sampled_from([int, datetime, UUID]), min_size=1, max_size=3)
+KINDS = st.lists(st.sampled_from([int, str, datetime, UUID]), min_size=1, max_size=3)
 instants = st.datetimes(timezones=st.just(UTC))
 VALUES: dict[type, st.SearchStrategy[Any]] = {
     int: st.integers(-(2**63), 2**63 - 1),
     datetime: instants,
     UUID: st.uuids(),
+    str: st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
 }
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

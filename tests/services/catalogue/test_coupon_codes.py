@@ -129,6 +129,56 @@ async def test_codes_come_and_expire_while_members_claim(
     assert await _rows(mall, expired) == [(200,)]
 
 
+async def add_due_codes(mall: Mall, item_id: int, codes: int) -> None:
+    """Codes in a pool that have expired, and that no job has taken out yet."""
+    await execute(
+        mall,
+        "WITH due AS (INSERT INTO coupon_codes (item_id, code, expires_at)"
+        " SELECT CAST(:item AS bigint), 'DUE-' || n, CAST(:now AS timestamptz)"
+        " FROM generate_series(1, CAST(:codes AS integer)) n)"
+        " UPDATE exchange_items SET stock = :codes, total_stock = :codes WHERE id = :item",
+        item=item_id,
+        now=mall.clock(),
+        codes=codes,
+    )
+
+
+async def books_of(mall: Mall) -> tuple[int, int, int]:
+    """(stock, codes taken out, times that wishers were to be told) of the only item."""
+    ((stock, expired, told),) = await _rows(
+        mall,
+        "SELECT stock, (SELECT count(*) FROM coupon_codes WHERE status = 'expired'),"
+        " (SELECT count(*) FROM outbox WHERE job = 'back_in_stock') FROM exchange_items",
+    )
+    return stock, expired, told
+
+
+async def test_an_import_takes_out_a_bounded_number_of_expired_codes(mall: Mall) -> None:
+    """10,000 under the item's lock; by what is left nobody believes that a code can be had."""
+    user_id = await add_user(mall, "olga")
+    pool = await add_pool(mall)
+    await execute(mall, "INSERT INTO wishes (user_id, item_id) VALUES (:u, :i)", u=user_id, i=pool)
+    await add_due_codes(mall, pool, 35_000)
+    none = await import_into(mall, pool, ["DUE-1"])
+    assert (none.imported, none.item.stock) == (0, 0)
+    assert await books_of(mall) == (25_000, 10_000, 0)
+    first = await import_into(mall, pool, ["NEW-1"])
+    assert (first.imported, first.item.stock) == (1, 1)
+    assert await books_of(mall) == (15_001, 20_000, 1)
+    await import_into(mall, pool, ["NEW-2"])
+    assert await books_of(mall) == (5_002, 30_000, 1)
+    last = await import_into(mall, pool, ["NEW-3"])
+    assert (last.imported, last.item.stock) == (1, 3)
+    assert await books_of(mall) == (3, 35_000, 1)
+    noted = "SELECT details->'expired', details->'before'->'stock', details->'after'->'stock'"
+    assert await _rows(mall, f"{noted} FROM operator_actions ORDER BY id") == [
+        (10_000, 35_000, 25_000),
+        (10_000, 25_000, 15_001),
+        (10_000, 15_001, 5_002),
+        (5_000, 5_002, 3),
+    ]
+
+
 async def test_the_same_codes_for_several_pools_are_imported_once(malls: list[Mall]) -> None:
     """At once and in opposite orders: none waits for ever, every code is in one pool."""
     mall = malls[0]

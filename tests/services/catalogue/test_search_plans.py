@@ -23,10 +23,12 @@ class Sent:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine.sync_engine
         self.statements: list[str] = []
+        self.parameters: list[Any] = []
 
-    def note(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def note(self, _connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
         """SQLAlchemy is about to execute a statement."""
         self.statements.append(statement)
+        self.parameters.append(given)
 
 
 @pytest.fixture

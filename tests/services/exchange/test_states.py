@@ -10,11 +10,21 @@ from services.errors import InvalidState, NotFound
 from services.exchange.decide import Exchange
 from services.exchange.states import Membership, Standing, Step, take_step
 from services.points.account import Account
+from services.points.returns import Payment
 from tests.services.points.accounts import NOW
 
 _ID = UUID(int=1)
 _OWNER, _STRANGER, _OPERATOR = 1, 2, 3
-_KINDS = ("physical", "coupon", "imported coupon", "used coupon", "ended coupon", "vip", "virtual")
+_KINDS = (
+    "physical",
+    "coupon",
+    "imported coupon",
+    "used coupon",
+    "ended coupon",
+    "vip",
+    "ended vip",
+    "virtual",
+)
 _CANCELLED = ExchangeStatus.CANCELLED
 _ALLOWED = {
     # (kind, from, to): who may
@@ -31,14 +41,15 @@ _STATES = {"physical": tuple(ExchangeStatus)}
 
 def _standing(kind: str, status: ExchangeStatus) -> Standing:
     exchange = Exchange(_ID, _OWNER, 1, 1, 10, status, NOW, NOW)
-    standing = Standing(exchange, Account(_OWNER), ())
+    standing = Standing(exchange, Account(_OWNER), Payment((), NOW))
     ends = NOW + timedelta(days=-1 if kind == "ended coupon" else 1)
     if "coupon" in kind:
         held = CouponStatus.USED if kind == "used coupon" else CouponStatus.ACTIVE
         standing.coupon = (_ID, held, ends)
         standing.from_pool = kind == "imported coupon"
-    if kind == "vip":
-        standing.membership = Membership(_ID, 1, 30, NOW + timedelta(days=30), 1)
+    if "vip" in kind:
+        left = timedelta(days=0 if kind == "ended vip" else 30)
+        standing.membership = Membership(_ID, 1, 30, NOW + left, 1)
     return standing
 
 
@@ -75,7 +86,7 @@ def test_nobody_can_move_what_is_not_there() -> None:
         take_step(None, Step(_ID, _OPERATOR, True, _CANCELLED), NOW)
 
 
-@pytest.mark.parametrize(("runs_for_days", "left_days"), [(-40, 0), (-10, 20), (0, 30), (5, 30)])
+@pytest.mark.parametrize(("runs_for_days", "left_days"), [(-29, 1), (-10, 20), (0, 30), (5, 30)])
 def test_a_membership_loses_the_days_that_have_not_run(runs_for_days: int, left_days: int) -> None:
     """Begun before, now, or waiting for its turn; later ones move forward by as much."""
     begins = NOW + timedelta(days=runs_for_days)

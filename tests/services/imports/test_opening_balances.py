@@ -1,10 +1,19 @@
 """`points import`: every line once, bad ones named, and who ran it noted."""
 
 import subprocess
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from models.base import MAX_POINTS
+from services.imports.files import Line
+from services.imports.opening_balances import OpeningBalance, import_balances, read_balance
+from services.imports.run import Settled
 from services.mall import Mall
+from services.points.extend import extend_lots, extension_request
+from services.transaction import transaction
 from settings import Settings
 from tests.commands import run_command
 from tests.factories import add_user, execute, fingerprint_of_database, give_points
@@ -66,7 +75,7 @@ async def test_members_move_in_with_their_points(
         ["9", "user needs 1 to 255 characters"],
         ["11", "not as many values as columns"],
         ["12", points],
-        ["13", "another opening balance of this user stands above"],
+        ["13", "this user has an opening balance already that says something else"],
         ["14", instant],
         ["15", points],
         ["16", "control characters"],
@@ -152,3 +161,91 @@ async def test_a_balance_that_does_not_fit_is_rejected_alone(
     balances = await execute(mall, "SELECT external_id, points FROM users ORDER BY 1")
     assert balances == [("bob", 5), ("rich", MAX_POINTS - 3)]
     assert "no balance can hold as many" in (tmp_path / "balances.csv.rejected.csv").read_text()
+
+
+async def test_nothing_that_is_there_is_written_over(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """A file named by mistake stays as it is, and so do the books; another name goes on."""
+    path, precious = tmp_path / "balances.csv", tmp_path / "precious"
+    path.write_text("user,points\nalice,100\nbob,none\n")
+    precious.write_text("the only copy")
+    refused = await _import(settings, path, "--rejected", str(precious))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "holds something else than lines that this import rejected" in refused.stderr
+    assert precious.read_text() == "the only copy"
+    assert await execute(mall, "SELECT points FROM users") == []
+    done = await _import(settings, path)
+    assert done.stdout.startswith("1 imported, 0 known before, 1 rejected")
+
+
+async def test_an_import_goes_on_without_what_it_rejected_before(
+    mall: Mall, settings: Settings, tmp_path: Path
+) -> None:
+    """Whoever deleted the file is told, and has the rest in a new one."""
+    path, rejected = tmp_path / "balances.csv", tmp_path / "balances.csv.rejected.csv"
+    begun = "user,points\nalice,100\nbob,none\n"
+    path.write_text(f"{begun}carol,5\ndave,none\n")
+    assert (await _import(settings, path)).returncode == 0
+    rejected.unlink()
+    await execute(  # as if it had been interrupted there
+        mall,
+        "UPDATE file_imports SET finished_at = NULL, position = :p, lines = 3, rejected = 1,"
+        " duplicates = 0, rejected_bytes = rejected_bytes / 2",
+        p=len(begun),
+    )
+    done = await _import(settings, path)
+    assert done.stdout.startswith("2 imported, 1 known before, 2 rejected"), done.stderr
+    assert f"{rejected} does not hold the lines that were rejected before" in done.stderr
+    assert [line.split(",")[0] for line in rejected.read_text().splitlines()] == ["5"]
+
+
+_LINES = [
+    "alice,100,",
+    "bob,5,2090-01-01T00:00:00Z",
+    "alice,200,",
+    "alice,100,2090-01-01T00:00:00Z",
+    "bob,5,",
+    "alice,100,",
+    "bob,5,2090-01-01T08:00:00+08:00",
+]
+
+
+@pytest.mark.parametrize("lines_a_piece", [1, 2, 3, len(_LINES)])
+async def test_where_a_piece_ends_changes_nothing(mall: Mall, lines_a_piece: int) -> None:
+    """A line that says the same is a duplicate, one that says something else is rejected."""
+    imported, duplicates, rejected = 0, 0, list[str]()
+    for start in range(0, len(_LINES), lines_a_piece):
+        settled = await _settle(mall, _LINES[start : start + lines_a_piece])
+        imported, duplicates = imported + settled.imported, duplicates + settled.duplicates
+        rejected += [line.text for line, _ in settled.rejected]
+    assert (imported, duplicates, rejected) == (2, 2, _LINES[2:5])
+    assert await execute(mall, "SELECT points FROM users ORDER BY external_id") == [(100,), (5,)]
+
+
+async def test_a_line_is_known_again_after_its_end_was_moved(mall: Mall) -> None:
+    """By what was granted, not by what became of it."""
+    ends = mall.clock() + timedelta(days=2)
+    line = f"alice,1000,{ends.isoformat()}"
+    assert (await _settle(mall, [line])).imported == 1
+    [(user_id, lot_id)] = await execute(mall, "SELECT user_id, id FROM points_records")
+    request = extension_request(user_id, lot_id, "key")
+    async with transaction(mall.stores.write) as session:
+        [extended] = await extend_lots(session, [request], clock=mall.clock, zone=mall.zone)
+    assert extended.previous_expires_at == ends
+    assert (await _settle(mall, [line])).duplicates == 1
+    moved = (ends + timedelta(days=30)).isoformat()
+    assert len((await _settle(mall, [f"alice,1000,{moved}"])).rejected) == 1
+
+
+async def _settle(mall: Mall, lines: Sequence[str]) -> Settled:
+    """Import some lines of user, points and end, as one piece."""
+    columns = ("user", "points", "expires_at")
+    records: list[OpeningBalance] = []
+    for number, line in enumerate(lines):
+        values = dict(zip(columns, line.split(","), strict=True))
+        read = read_balance(Line(number, line, values), mall.clock())
+        assert isinstance(read, OpeningBalance)
+        records.append(read)
+    async with transaction(mall.stores.bulk) as session:
+        return await import_balances(session, records, clock=mall.clock, zone=mall.zone)

@@ -4,6 +4,28 @@ from tests.services.points.corruptions import Corruption
 
 RETURN_CORRUPTIONS = (
     Corruption(
+        "a refund into an extended lot did not pay its fee",
+        "exchange {franks_exchange}",
+        "UPDATE exchanges SET created_at = created_at + interval '1 day'"
+        " WHERE id = :franks_exchange",
+        alone=True,
+    ),
+    Corruption(
+        "a refund into an extended lot did not pay its fee",
+        "exchange {franks_exchange}",
+        "WITH fee AS (SELECT user_id, sequence FROM points_audit_log"
+        " WHERE details ->> 'exchange' = CAST(CAST(:franks_exchange AS uuid) AS text)),"
+        " changed AS (UPDATE points_audit_log log SET amount = log.amount + 3,"
+        " points_after = points_after + 3 FROM fee"
+        " WHERE (log.user_id, log.sequence) = (fee.user_id, fee.sequence)),"
+        " kept AS (UPDATE users SET points = points + 3, lifetime_redeemed = lifetime_redeemed - 3"
+        " FROM fee WHERE users.id = fee.user_id),"
+        " left_over AS (UPDATE points_records SET points = points + 3 WHERE id = :franks_lot)"
+        " UPDATE lot_draws draw SET points = draw.points - 3 FROM fee"
+        " WHERE (draw.user_id, draw.sequence) = (fee.user_id, fee.sequence)",
+        alone=True,
+    ),
+    Corruption(
         "a refund is not what its exchange drew, lot by lot",
         "exchange {cancelled}",
         "WITH moved AS (UPDATE lot_draws draw SET points = draw.points"
@@ -41,7 +63,7 @@ RETURN_CORRUPTIONS = (
     Corruption(
         "an extended lot and the audit row that extended it differ",
         "lot {extended_lot} of user {erin}",
-        "UPDATE points_records SET extended_at = extended_at + interval '1 second'"
+        "UPDATE points_records SET extended_at = extended_at - interval '1 second'"
         " WHERE id = :extended_lot",
         alone=True,
     ),

@@ -8,6 +8,7 @@ refuse it, the constraint goes first. `place` is the row that must be named, wit
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -308,9 +309,18 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
         "item": item,
         "exchange": made[alice].exchange_id,
         "payment": _payment(made[alice]),
+        "expired_lot": await _lot_of(mall, alice, "status = 'expired'"),
+        "task_lot": await _lot_of(mall, alice, "source = 'task'"),
+        "check_in_lot": await _lot_of(mall, dave, "source = 'check_in'"),
         "bobs_exchange": made[bob].exchange_id,
         "bobs_payment": _payment(made[bob]),
     }
+
+
+async def _lot_of(mall: Mall, user_id: int, which: str) -> UUID:
+    sql = f"SELECT id FROM points_records WHERE user_id = :user AND {which}"
+    ((lot_id,),) = await execute(mall, sql, user=user_id)
+    return lot_id
 
 
 async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dict[str, object]:
@@ -336,6 +346,8 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
     )
     step = exchange_step(placed.exchange_id, erin, ExchangeStatus.CANCELLED, by_operator=False)
     await mall.steps.submit(step)
+    pooled = await _arrange_pool(mall)
+    frank, franks_lot, franks_exchange = await _arrange_late_fee(mall, clock)
     purchase = IncomingEvent("order-3", erin, "purchase", Decimal(30), clock(), {})
     async with transaction(mall.stores.write) as session:
         await record_events(session, [purchase], clock=clock, zone=mall.zone)
@@ -355,7 +367,39 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
         "bought_lot": bought,
         "cancelled": placed.exchange_id,
         "pool": pool,
+        "pooled": pooled,
+        "frank": frank,
+        "franks_lot": franks_lot,
+        "franks_exchange": franks_exchange,
     }
+
+
+async def _arrange_pool(mall: Mall) -> UUID:
+    """A member who exchanged the only code of a pool; which exchange it is."""
+    gina = await add_user(mall, "gina")
+    await give_points(mall, gina, 100)
+    item = await add_item(mall, stock=1, type="coupon", config={})
+    add_code = "INSERT INTO coupon_codes (item_id, code) VALUES (:item, 'CODE-3')"
+    await execute(mall, add_code, item=item)
+    placed = await mall.exchanges.submit(
+        exchange_request(gina, item, "key", None, is_verified=False)
+    )
+    return placed.exchange_id
+
+
+async def _arrange_late_fee(mall: Mall, clock: MovableClock) -> tuple[int, UUID, UUID]:
+    """A member who spent most of a lot, extended the rest, and got the most of it back."""
+    frank = await add_user(mall, "frank")
+    lot = await give_points(mall, frank, 100, expires_at=clock() + timedelta(days=9))
+    item = await add_item(mall, points=80, type="coupon", config={"generate": True})
+    placed = await mall.exchanges.submit(
+        exchange_request(frank, item, "key", None, is_verified=False)
+    )
+    clock.advance(minutes=1)
+    await mall.extensions.submit(extension_request(frank, lot.id, "extend"))
+    step = exchange_step(placed.exchange_id, frank, ExchangeStatus.CANCELLED, by_operator=False)
+    await mall.steps.submit(step)
+    return frank, lot.id, placed.exchange_id
 
 
 def _payment(placed: Placed | Refusal) -> int:

@@ -21,12 +21,13 @@ class NaiveReturns(NaiveMall):
         points: int,
         reference: str,
         held_until: datetime | None,
+        ends: datetime | None,
         now: datetime,
     ) -> str:
         """A grant by another system, which its reference names."""
         if reference in self.grants:
             return "refused"
-        ends = a_year_after(now)
+        ends = ends or a_year_after(held_until or now)
         if held_until is None:
             self.settle(user_id, now)
             lot = self.add_lot(user_id, points, ends, now)
@@ -40,6 +41,7 @@ class NaiveReturns(NaiveMall):
             "points": points,
             "reversed": 0,
             "lapsed": 0,
+            "own": 0,
         }
         self.other_keys += 1
         return "done"
@@ -56,7 +58,12 @@ class NaiveReturns(NaiveMall):
         for _, _, user_id, lot in sorted(due, key=lambda each: each[:2]):
             self.settle(user_id, now)
             lot["status"] = "active"
-            self.count_in(self.members[user_id], lot)
+            if _is_over(lot, now):
+                self.members[user_id]["earned"] += lot["points"]
+                self.members[user_id]["changes"] += 1
+                self.settle(user_id, now)
+            else:
+                self.count_in(self.members[user_id], lot)
         return len(due), points
 
     def reverse(self, reference: str, points: int, now: datetime) -> tuple[int, int] | str:
@@ -71,6 +78,7 @@ class NaiveReturns(NaiveMall):
         self.other_keys += 1
         if lot["status"] == "pending":
             self.draw(lot, points, "reversed")
+            grant["own"] += points
             return points, 0
         gone = lot["points"] if lot["status"] == "expired" else 0
         lapsed = min(points, gone + lot.get("paid in vain", 0) - grant["lapsed"])
@@ -80,17 +88,18 @@ class NaiveReturns(NaiveMall):
         member["owed"] += points - taken
         member["earned"] -= taken
         member["changes"] += taken > 0
-        self._take_own_first(user_id, lot, taken, now)
+        grant["own"] += self._take_own_first(user_id, lot, taken, now)
         return taken, points - taken
 
-    def _take_own_first(self, user_id: int, own: Lot, points: int, now: datetime) -> None:
-        live = self.live_lots(user_id, now)
+    def _take_own_first(self, user_id: int, own: Lot, points: int, now: datetime) -> int:
+        live, from_own = self.live_lots(user_id, now), 0
         if any(lot is own for lot in live):
             from_own = min(own["points"], points)
             if from_own:
                 self.draw(own, from_own, "reversed")
             points -= from_own
         self.take([lot for lot in live if lot is not own], points)
+        return from_own
 
     def adjust(self, user_id: int, points: int, now: datetime) -> str:
         """A correction; it is no grant, so it pays nothing that is owed."""
@@ -114,7 +123,7 @@ class NaiveReturns(NaiveMall):
         if lot["status"] != "active" or not is_due or "extended" in lot or lot["points"] <= fee:
             return "refused"
         self.settle(user_id, now)
-        lot["extended"] = True
+        lot["extended"] = now
         lot["ends"] += timedelta(days=30)
         self.draw(lot, fee, "used")
         member = self.members[user_id]
@@ -133,6 +142,7 @@ class NaiveReturns(NaiveMall):
         for lot, points in exchange["paid"]:
             if _is_over(lot, now):
                 lot["paid in vain"] = lot.get("paid in vain", 0) + points
+                self._let_lapse(user_id, lot, points)
         for lot, points in back:
             lot["points"] += points
             lot["status"] = "active"
@@ -141,7 +151,13 @@ class NaiveReturns(NaiveMall):
         member["redeemed"] -= given
         member["changes"] += given > 0
         for lot, points in back:
-            owed = min(member["owed"], points)
+            fee = 0
+            if lot.get("extended", exchange["at"]) > exchange["at"]:
+                fee = max(1, points * 5 // 100)
+                member["redeemed"] += fee
+                member["changes"] += 1
+                self.draw(lot, fee, "used")
+            owed = min(member["owed"], points - fee)
             if owed:
                 member["owed"] -= owed
                 member["earned"] -= owed
@@ -150,6 +166,16 @@ class NaiveReturns(NaiveMall):
         exchange["cancelled"] = True
         self.items[exchange["item"]]["stock"] += 1
         return given, sum(points for _, points in exchange["paid"]) - given
+
+    def _let_lapse(self, user_id: int, lot: Lot, points: int) -> None:
+        """Points that a reversal asked for and that turn out to have expired are not owed."""
+        member = self.members[user_id]
+        for grant in self.grants.values():
+            if grant["lot"] is lot:
+                missing = grant["reversed"] - grant["lapsed"] - grant["own"]
+                forgiven = min(points, missing, member["owed"])
+                grant["lapsed"] += forgiven
+                member["owed"] -= forgiven
 
 
 def _is_over(lot: Lot, now: datetime) -> bool:

@@ -3,14 +3,16 @@
 from copy import deepcopy
 from datetime import timedelta
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
 from hypothesis import given
 
 from models.points import PointsRecordStatus
 from services.points.account import Account, Cause, Lot
-from services.points.ledger import grant, redeem, spendable
-from services.points.returns import Grant, refund, reverse
+from services.points.extend import extend
+from services.points.ledger import InsufficientPoints, expire_due, grant, redeem, spendable
+from services.points.returns import Grant, Payment, refund, reverse
 from tests.services.points.accounts import NOW, accounts
 
 _CAUSE = Cause("test", "reference", "test")
@@ -30,15 +32,86 @@ def test_a_refund_undoes_the_payment(account: Account, price: int, days: int) ->
     lots = {lot.id: lot for lot in account.lots}
     _, draws = redeem(account, price, _CAUSE, NOW)
     later = NOW + timedelta(days=days)
-    payment = [(lots[draw.points_record_id], draw.points) for draw in draws]
+    payment = Payment([(lots[draw.points_record_id], draw.points) for draw in draws], NOW)
     done = refund(account, payment, _CAUSE, later)
-    ended = [points for lot, points in payment if lot.expires_at and lot.expires_at <= later]
+    ended = [points for lot, points in payment.shares if lot.expires_at and lot.expires_at <= later]
     assert (done.lapsed, done.points) == (sum(ended), price - sum(ended))
     assert account.points == sum(lot.points for lot in account.lots)
     assert all(lot.status is PointsRecordStatus.ACTIVE for lot in account.lots)
     if not days:
         spent_nothing = {lot.id: lot.points for lot in before.lots if not _is_due(lot)}
         assert {lot.id: lot.points for lot in account.lots} == spent_nothing
+
+
+@given(st.integers(2, 500), st.integers(1, 500))
+def test_spending_before_an_extension_saves_no_fee(points: int, price: int) -> None:
+    """Whatever part of a lot an exchange held while it was extended: the fee is not below 5 %.
+
+    But for what rounding leaves: both parts pay whole points, at least one each.
+    """
+    account, price = Account(1), min(price, points - 1)
+    lot = grant(account, uuid4(), points, _CAUSE, NOW + timedelta(days=9), NOW)
+    redeem(account, price, _CAUSE, NOW)
+    try:
+        extended = extend(account, lot, NOW + timedelta(hours=1), ZoneInfo("Asia/Shanghai"))
+    except InsufficientPoints:
+        return
+    payment = Payment([(lot, price)], NOW)
+    refund(account, payment, _CAUSE, NOW + timedelta(hours=2))
+    fees = points - account.points
+    assert fees == extended + max(1, price * 5 // 100) >= max(1, points * 5 // 100 - 1)
+    assert account.points == lot.points == account.lifetime_earned - account.lifetime_redeemed
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.lists(st.integers(1, 200), min_size=1, max_size=3),
+    st.permutations(["cancel", "reverse", "expire"]),
+)
+def test_the_order_in_which_things_come_back_does_not_matter(
+    points: int, price: int, parts: list[int], order: list[str]
+) -> None:
+    """A grant is spent in part, the exchange cancelled, the grant reversed, its lot ends.
+
+    Nothing is left at last and nothing owed, however little or much was spent and taken back.
+    """
+    account, now = Account(1), NOW
+    taken_back, price = _granted(account, points), min(price, points)
+    redeem(account, price, _CAUSE, NOW)
+    for step in order:
+        if step == "expire":
+            now += timedelta(days=1)
+            expire_due(account, now)
+        elif step == "cancel":
+            lots = {taken_back.lot.id: taken_back}
+            payment = Payment([(taken_back.lot, price)], NOW, lots)
+            taken_back.lapsed_payments += refund(account, payment, _CAUSE, now).lapsed
+        else:
+            for part in parts:
+                left = taken_back.points - taken_back.reversed_points
+                if left:
+                    reverse(account, taken_back, min(part, left), _CAUSE, now)
+    assert (account.points, account.owed_points) == (0, 0)
+    assert taken_back.lapsed_points + taken_back.own_points <= taken_back.reversed_points
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 100))
+def test_what_lapses_pays_no_debt_of_another_grant(price: int, part: int, debt: int) -> None:
+    """What its own lot gave of a grant was taken for good; only what was missing is forgiven."""
+    account = Account(1)
+    other = _granted(account, debt)
+    redeem(account, debt, _CAUSE, NOW)
+    reverse(account, other, debt, _CAUSE, NOW)
+    account.owed_points, owed = 0, account.owed_points  # set aside, or the next grant would pay it
+    taken_back = _granted(account, 100)
+    redeem(account, price, _CAUSE, NOW)
+    account.owed_points = owed
+    missing = reverse(account, taken_back, part, _CAUSE, NOW).owed
+    payment = Payment([(taken_back.lot, price)], NOW, {taken_back.lot.id: taken_back})
+    refund(account, payment, _CAUSE, NOW + timedelta(days=1))
+    assert missing == max(0, part - (100 - price))
+    assert account.owed_points == debt
 
 
 def _is_due(lot: Lot) -> bool:

@@ -18,7 +18,7 @@ from services.points.activate import activate
 from services.points.adjust import adjust
 from services.points.extend import extend
 from services.points.ledger import InsufficientPoints, expire_due, grant, redeem, spendable
-from services.points.returns import Grant, refund, reverse
+from services.points.returns import Grant, Payment, refund, reverse
 from services.points.room import BalanceFull, require_room
 from tests.services.points.accounts import NOW
 
@@ -39,7 +39,7 @@ class _Story:
     def __init__(self) -> None:
         self.account, self.now = Account(1), NOW
         self.grants: list[Grant] = []
-        self.payments: list[list[tuple[Lot, int]]] = []
+        self.payments: list[Payment] = []
 
     def take(self, kind: str, points: int) -> None:
         """One step; refused, it must not have changed anything."""
@@ -59,7 +59,8 @@ class _Story:
     def redeem(self, points: int) -> None:
         lots = {lot.id: lot for lot in self.account.lots}
         _, draws = redeem(self.account, points, _CAUSE, self.now)
-        self.payments.append([(lots[draw.points_record_id], draw.points) for draw in draws])
+        shares = [(lots[draw.points_record_id], draw.points) for draw in draws]
+        self.payments.append(Payment(shares, self.now))
 
     def refund(self, _points: int) -> None:
         if self.payments:

@@ -1,6 +1,6 @@
 """Notifications: devices, preferences, every push and what became of it, campaigns.
 
-Revision: 0012, after 0011
+Revision: 0015, after 0014
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:

@@ -1,14 +1,14 @@
 """Reminders: members by their time zone, wishers of an item page by page.
 
-Revision: 0013, after 0012
+Revision: 0016, after 0015
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

@@ -1,14 +1,14 @@
 """Jobs: when an outbox row is due, what became of it, and which slots of the schedule are past.
 
-Revision: 0011, after 0010
+Revision: 0014, after 0013
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0014"
+down_revision = "0013"
 
 _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 _INDEXES = (
