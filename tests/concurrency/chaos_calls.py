@@ -127,8 +127,9 @@ KINDS = {
         "operator",
         lambda answer: _key_of(answer, "change"),
         """
-        SELECT details ->> 'reason', user_id || '-' || sequence FROM points_audit_log
-        WHERE user_id = ANY(:user_ids) AND action = 'adjust'
+        SELECT reasons.text, log.user_id || '-' || sequence FROM points_audit_log AS log
+        JOIN reasons ON reasons.id = CAST(details ->> 'reason_id' AS uuid)
+        WHERE log.user_id = ANY(:user_ids) AND action = 'adjust'
         """,
     ),
     "extendPoints": Kind(
