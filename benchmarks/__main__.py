@@ -7,6 +7,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks.broadcast import BroadcastFound, run_broadcast
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
 from benchmarks.imports import run_imports
 from benchmarks.ratio import Ratio
@@ -25,6 +26,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help="of each half of a round")
     parser.add_argument("--lines", type=int, default=1_000_000, help="of each imported file")
+    parser.add_argument(
+        "--recipients", type=int, default=0, help="of a broadcast; left out unless it is given"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
@@ -32,6 +36,7 @@ def main() -> None:
         with bench(Path(directory), users=options.users, items=ITEMS) as running:
             ratios = _run(running, options.rounds, options.seconds)
             statements = count_statements(running)
+            broadcast = _broadcast(running, Path(directory), options.recipients)
             imports = run_imports(running, Path(directory), lines=options.lines)
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
@@ -39,9 +44,19 @@ def main() -> None:
     print("\nimports: rate as a share of a bare COPY of the same file")
     for imported in imports:
         print(f"  {imported}")
+    if broadcast is not None:
+        print("\npushes: rate as a share of a bare loop with the same clients")
+        print(f"  {broadcast}")
     print("\nSQL statements of an operation, BEGIN and COMMIT included")
     for name, count in statements.items():
         print(f"  {name:<24} {count}")
+
+
+def _broadcast(running: Bench, directory: Path, recipients: int) -> BroadcastFound | None:
+    """A broadcast to that many, who are members of the mall already; None for nobody."""
+    if not recipients:
+        return None
+    return run_broadcast(running, directory, recipients=min(recipients, running.users))
 
 
 def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:

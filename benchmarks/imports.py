@@ -88,13 +88,14 @@ def _measure(
     return Import(name, lines, duration_s, bare_duration_s, used.ru_maxrss / 1024)
 
 
-async def _connect(database_url: str) -> asyncpg.Connection:
+async def connect(database_url: str) -> asyncpg.Connection:
+    """A connection without the limits of the mall's own."""
     sockets = parse_qs(urlsplit(database_url).query)["host"][0]
     return await asyncpg.connect(host=sockets, user="postgres", database="mall")
 
 
 async def _fetch_value(database_url: str, sql: str) -> object:
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         return await connection.fetchval(sql)
     finally:
@@ -102,7 +103,7 @@ async def _fetch_value(database_url: str, sql: str) -> object:
 
 
 async def _copy(database_url: str, path: Path, columns: str) -> float:
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         await connection.execute(f"CREATE TABLE bare_copy ({columns})")
         started_at_s = time.perf_counter()

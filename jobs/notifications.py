@@ -1,14 +1,25 @@
-"""Delivering pushes: the one job that talks to others."""
+"""Planning campaigns; and delivering pushes, the one job that talks to others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
-from services.notifications.providers import Platform, PushProvider
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs.job import Payload, Queue, StepJob
+from jobs.job import Payload, Queue, SetJob, StepJob
 from services.mall import Mall
+from services.notifications.broadcast import PLAN_JOB, plan_page
 from services.notifications.deliver import note_outcomes, send_pushes, take_pushes
 from services.notifications.plan import BULK_DELIVERY_JOB, DELIVERY_JOB
+from services.notifications.providers import Platform, PushProvider
 from services.transaction import transaction
+
+
+async def _plan(session: AsyncSession, mall: Mall, payloads: Sequence[Payload]) -> None:
+    for payload in payloads:
+        await plan_page(session, UUID(payload["campaign_id"]), mall.clock())
+
+
+JOBS = (SetJob(PLAN_JOB, _plan, Queue.BULK, batch=1),)
 
 
 def delivery_jobs(providers: Mapping[Platform, PushProvider]) -> tuple[StepJob, ...]:

@@ -14,6 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.utils.str_converters import to_camel_case
 
+from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
@@ -35,6 +36,7 @@ class Query(
     CatalogueQuery,
     ExchangeQuery,
     NotificationsQuery,
+    CampaignsQuery,
     OperatorsQuery,
 ):
     """What can be asked."""
@@ -49,6 +51,7 @@ class Mutation(
     UsersMutation,
     WishesMutation,
     NotificationsMutation,
+    CampaignsMutation,
 ):
     """What can be changed."""
 

@@ -6,6 +6,7 @@ from typing import cast
 import strawberry
 
 from resolvers.access import Audience, field_for, mutation_for, require
+from schema.campaigns import Campaign
 from schema.catalogue import ExchangeItem
 from schema.context import Context, Info
 from schema.exchange import Exchange
@@ -27,6 +28,7 @@ from schema.users import (
 )
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
+from services.notifications.campaigns import campaigns_by_id
 from services.notifications.history import pushes_by_id
 from services.notifications.register import devices_by_id
 from services.operators import find_action
@@ -197,6 +199,15 @@ async def _push(context: Context, key: str) -> PushRecord | None:
     return PushRecord.of(push) if push and _may_see(context, push.user_id) else None
 
 
+async def _campaign(context: Context, key: str) -> Campaign | None:
+    campaign_id = parse_uuid(key)
+    if Role.OPERATOR not in context.require_viewer().roles:
+        return None
+    async with context.read() as session:
+        campaign = (await campaigns_by_id(session, [campaign_id])).get(campaign_id)
+    return Campaign.of(campaign) if campaign else None
+
+
 _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "User": _user,
     "PointsRecord": _lot,
@@ -208,4 +219,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "OperatorAction": _action,
     "Device": _device,
     "PushRecord": _push,
+    "Campaign": _campaign,
 }

@@ -24,6 +24,7 @@ from services.exchange.history import (
 )
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
+from services.notifications.campaigns import Progress, progress_by_campaign
 from services.notifications.decide import Preferences
 from services.notifications.preferences import preferences_by_user
 from services.paging import Page
@@ -130,3 +131,8 @@ class Loaders:
     def push_preferences(self) -> DataLoader[int, Preferences | None]:
         """What a user wants to be told, by user id; None for who never said."""
         return self._loader(preferences_by_user)
+
+    @cached_property
+    def campaign_progress(self) -> DataLoader[UUID, Progress | None]:
+        """How far a campaign has come, by its id; None while nobody has a push of it."""
+        return self._loader(progress_by_campaign)

@@ -63,14 +63,17 @@ class Resolution:
 
 def message_of(push: DuePush, target: Target) -> PushMessage:
     """What the provider gets. Stable, so that a repeat replaces what the device shows."""
-    data = {name: _text(value) for name, value in push.payload.items()}
+    data = texts_of(push.payload)
     data |= {"pushId": global_id("PushRecord", push.id), "type": push.type.name}
     return PushMessage(target.token, push.title, push.body, data, push.id.hex)
 
 
-def _text(value: Any) -> str:
-    """FCM carries strings only."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+def texts_of(payload: Mapping[str, Any]) -> dict[str, str]:
+    """A payload as it travels: FCM carries strings only."""
+    return {
+        name: value if isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in payload.items()
+    }
 
 
 def before_sending(

@@ -25,7 +25,7 @@ def jobs_named(*names: str) -> Mapping[str, Job]:
 
 
 PLANNING = jobs_named(
-    "exchange_confirmation", "back_in_stock", "ask_for_reminders", "remind_members"
+    "exchange_confirmation", "back_in_stock", "ask_for_reminders", "remind_members", "plan_campaign"
 )
 """The jobs that decide what members are told; delivering it is another's."""
 

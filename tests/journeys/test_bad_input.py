@@ -32,7 +32,12 @@ async def test_malformed_and_foreign_ids(mall: Mall, client: Client) -> None:
     tasks = [*MALFORMED, *(raw(f"Task:{n}") for n in numbers), raw("ExchangeItem:1"), "VGFzazox="]
     items = [*MALFORMED, *(raw(f"ExchangeItem:{n}") for n in numbers), encode_id("Task", 1)]
     uuids = ["PointsRecord:1", "Exchange:", "Coupon:x", "PointsChange:1", "PointsChange:1-x"]
-    uuids += ["Device:1", "PushRecord:x", "PushRecord:00000000000070008000000000000001"]
+    uuids += [
+        "Device:1",
+        "PushRecord:x",
+        "PushRecord:00000000000070008000000000000001",
+        "Campaign:1",
+    ]
     nodes = [*MALFORMED, *items[len(MALFORMED) : -1], *map(raw, uuids), raw("Nothing:1")]
     claim = "mutation ($id: ID!) { completeTask(input: {taskId: $id}) { __typename } }"
     take = (

@@ -59,6 +59,7 @@ _ADJUSTED = {"userId": "@alice", "points": -5, "reason": "wrong"}
 _STOCKED = {"itemId": "@virtual", "by": 5}
 _TASK = {"name": "read", "pointsReward": 5, "frequency": "DAILY"}
 _ITEM = {"name": "mug", "points": 50, "stock": 3, "type": "VIRTUAL", "config": {"note": "soon"}}
+_TOLD = {"title": "Hello", "body": "Come back", "audience": {"userIds": ["@alice"]}}
 _COUPONS = {"itemId": "@pool", "codes": ["A", "B"]}
 _EVENT = {"eventId": "1", "userId": "@alice", "type": "x", "occurredAt": "2026-11-20T03:00:00Z"}
 
@@ -175,6 +176,11 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "ImportCouponsSuccess": asking("olga", **_COUPONS),
         "NotFound": asking("olga", **_COUPONS | {"itemId": "@no_item"}),
         "InvalidInput": asking("olga", **_COUPONS | {"itemId": "@virtual"}),
+    },
+    "broadcastPush": {
+        "BroadcastPushSuccess": asking("olga", **_TOLD),
+        "InvalidInput": asking("olga", **_TOLD | {"title": ""}),
+        "IdempotencyConflict": asking("olga", **_TOLD | {"title": "Goodbye"}),
     },
     "updateExchange": {
         "UpdateExchangeSuccess": asking("olga", exchangeId="@pending", status="SHIPPED"),

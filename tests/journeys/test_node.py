@@ -9,6 +9,8 @@ from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.bulk import Writes
 from services.mall import Mall
+from services.notifications.audience import Audience
+from services.notifications.broadcast import Broadcast, broadcast
 from services.operators import note_action
 from services.transaction import transaction
 from tests.client import Client
@@ -28,8 +30,9 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on OperatorAction { noted: action }
   ... on Device { platform }
   ... on PushRecord { title pushStatus: status }
+  ... on Campaign { title recipients planned queued opened audience operator { id } }
 } }"""
-OPERATORS_OWN = {"OperatorAction"}
+OPERATORS_OWN = {"OperatorAction", "Campaign"}
 PRIVATE = {
     *("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord"),
     *OPERATORS_OWN,
@@ -58,7 +61,16 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "OperatorAction": await note_action_of(mall),
         "Device": encode_id("Device", device.id),
         "PushRecord": encode_id("PushRecord", push.id),
+        "Campaign": await campaign_of(mall, user_id),
     }
+
+
+async def campaign_of(mall: Mall, user_id: int) -> str:
+    """The id of a campaign, not yet planned, of that user's."""
+    asked = Broadcast(user_id, "news", "for all", None, Audience(), "key")
+    async with transaction(mall.stores.write) as session:
+        begun = await broadcast(session, asked, mall.clock())
+    return encode_id("Campaign", begun.campaign_id)
 
 
 async def note_action_of(mall: Mall) -> str:
@@ -67,7 +79,8 @@ async def note_action_of(mall: Mall) -> str:
         writes = Writes()
         note_action(writes, None, "run_expiry", None, {}, mall.clock())
         await writes.flush(session)
-    (row,) = await execute(mall, "SELECT id FROM operator_actions")
+    rows = await execute(mall, "SELECT id FROM operator_actions ORDER BY id")
+    row = rows[0]
     return encode_id("OperatorAction", row.id)
 
 
@@ -155,7 +168,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
     for kind, key in (
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
-        *(("Device", nothing), ("PushRecord", nothing)),
+        *(("Device", nothing), ("PushRecord", nothing), ("Campaign", nothing)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind

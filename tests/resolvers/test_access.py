@@ -54,6 +54,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.users": (OPERATORS, "users { nodes { id } }"),
     "query.operatorActions": (OPERATORS, "operatorActions { nodes { id } }"),
+    "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
@@ -139,6 +140,13 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.importCoupons": (
         OPERATORS,
         f'importCoupons(input: {{itemId: "{_ITEM}", codes: ["c"]}}) {{ __typename }}',
+    ),
+    "mutation.broadcastPush": (
+        OPERATORS,
+        (
+            'broadcastPush(input: {title: "t", body: "b", audience: {}, idempotencyKey: "k"})'
+            " { __typename }"
+        ),
     ),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),
 }

@@ -151,6 +151,12 @@ USES = {
         _mutation("saveItem", 'id: $id, name: "i", points: 1, type: PHYSICAL'),
         "SaveItemSuccess",
     ),
+    "broadcastPush(input.audience.userIds)": _operator_use(
+        "User",
+        'broadcastPush(input: {title: "t", body: "b", audience: {userIds: [$id]},'
+        ' idempotencyKey: "k"}) { __typename }',
+        "BroadcastPushSuccess",
+    ),
     "redeemCoupon(input.itemId)": Use(
         "ExchangeItem",
         _mutation("redeemCoupon", 'itemId: $id, code: "no such code", reference: "r"'),

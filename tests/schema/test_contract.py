@@ -32,14 +32,14 @@ _PENDING_QUERIES = """
 _PENDING_MUTATIONS = """
     createShare acceptInvite recordExperimentEvents
     submitSatisfaction
-    broadcastPush saveExperiment setExperimentStatus
+    saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
 """
 _PENDING_TYPES = """
-    Achievement Alert AlertSeverity AudienceInput Experiment
+    Achievement Alert AlertSeverity Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod

@@ -16,12 +16,15 @@ from services.catalogue.coupon_codes import CodeImport, import_codes
 from services.exchange.place import exchange_request
 from services.identifiers import new_id
 from services.mall import Mall
+from services.notifications.audience import Audience
+from services.notifications.broadcast import Broadcast, broadcast
 from services.tasks.check_in import CheckInRequest
 from services.transaction import transaction
 from services.users.suspend import suspend_user
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
+from tests.jobs.due import run_due
 from tests.pushes import add_device, draft, plan_now
 from tests.services.statements import Statements
 
@@ -133,6 +136,16 @@ async def _pushes(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _campaigns(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    for number in range(rows):
+        operator = await add_user(mall, f"operator-{number}")
+        asked = Broadcast(operator, "News", "for all", None, Audience((user_id,)), "key")
+        async with transaction(mall.stores.write) as session:
+            await broadcast(session, asked, mall.clock())
+    await run_due(mall)
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -167,6 +180,22 @@ OPERATIONS = [
         "operatorActions",
         "{ operatorActions { nodes { action details operator { username } } } }",
         2,
+        _users,
+        role="operator",
+    ),
+    Operation(
+        "campaigns",
+        "{ campaigns { nodes { title queued sent failed suppressed opened operator { username } }"
+        " } }",
+        3,
+        _campaigns,
+        role="operator",
+    ),
+    Operation(
+        "broadcastPush",
+        'mutation { broadcastPush(input: {title: "t", body: "b", audience: {},'
+        ' idempotencyKey: "k"}) { ... on BroadcastPushSuccess { recipients } } }',
+        7,
         _users,
         role="operator",
     ),
