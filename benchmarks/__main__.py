@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
+from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help="of each half of a round")
     parser.add_argument("--lines", type=int, default=1_000_000, help="of each imported file")
+    parser.add_argument("--lots", type=int, default=0, help="to expire; without it none are")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
@@ -32,6 +34,11 @@ def main() -> None:
         with bench(Path(directory), users=options.users, items=ITEMS) as running:
             ratios = _run(running, options.rounds, options.seconds)
             statements = count_statements(running)
+            expiry = (
+                run_expiry(running, lots=options.lots, duration_s=options.seconds)
+                if options.lots
+                else None
+            )
             imports = run_imports(running, Path(directory), lines=options.lines)
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
@@ -39,6 +46,9 @@ def main() -> None:
     print("\nimports: rate as a share of a bare COPY of the same file")
     for imported in imports:
         print(f"  {imported}")
+    if expiry is not None:
+        print("\nexpiry: rate as a share of one plain statement")
+        print(f"  {expiry}")
     print("\nSQL statements of an operation, BEGIN and COMMIT included")
     for name, count in statements.items():
         print(f"  {name:<24} {count}")
