@@ -91,8 +91,21 @@ def _collect_garbage_rarely() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+class _ToStructlog(logging.Handler):
+    """What libraries log, in the same form as what the mall logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info, logger=record.name)
+
+
 def configure_logging(settings: Settings) -> None:
-    """Structured logs to standard error: JSON in production, readable lines in dev."""
+    """Structured logs to standard error: JSON in production, readable lines in dev.
+
+    Of libraries warnings and errors only, whatever the mall's level: at INFO httpx2 logs the
+    addresses it asks, and those of APNs hold the tokens of devices.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()])
     is_dev = settings.mall.profile == "dev"
     level = logging.getLevelNamesMapping()[settings.server.log_level.upper()]
     structlog.configure(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.broadcast import BroadcastFound, run_broadcast
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
+from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--recipients", type=int, default=0, help="of a broadcast; left out unless it is given"
     )
+    parser.add_argument("--lots", type=int, default=0, help="to expire; without it none are")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
@@ -37,6 +39,11 @@ def main() -> None:
             ratios = _run(running, options.rounds, options.seconds)
             statements = count_statements(running)
             broadcast = _broadcast(running, Path(directory), options.recipients)
+            expiry = (
+                run_expiry(running, lots=options.lots, duration_s=options.seconds)
+                if options.lots
+                else None
+            )
             imports = run_imports(running, Path(directory), lines=options.lines)
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
@@ -47,6 +54,9 @@ def main() -> None:
     if broadcast is not None:
         print("\npushes: rate as a share of a bare loop with the same clients")
         print(f"  {broadcast}")
+    if expiry is not None:
+        print("\nexpiry: rate as a share of one plain statement")
+        print(f"  {expiry}")
     print("\nSQL statements of an operation, BEGIN and COMMIT included")
     for name, count in statements.items():
         print(f"  {name:<24} {count}")

@@ -34,7 +34,8 @@ mutation Exchange($input: OneClickExchangeInput!) {
 """
 
 
-def _requests(tokens: Sequence[str], items: int, random: Random) -> Iterator[bytes]:
+def exchange_requests(tokens: Sequence[str], items: int, random: Random) -> Iterator[bytes]:
+    """Exchanges of random items by random members, without end, each under a key of its own."""
     item_ids = [encode_id("ExchangeItem", item) for item in range(1, items + 1)]
     run = uuid.uuid4().hex
     for number in count():
@@ -43,7 +44,7 @@ def _requests(tokens: Sequence[str], items: int, random: Random) -> Iterator[byt
         yield post("/graphql", body, random.choice(tokens))
 
 
-def _is_settled(body: bytes) -> bool:
+def is_settled(body: bytes) -> bool:
     """Every answer is checked: a new exchange at the item's price, nothing else."""
     answer = orjson.loads(body)["data"]["oneClickExchange"]
     return (
@@ -80,7 +81,7 @@ async def _sign_in(port: int, requests: Iterator[bytes]) -> None:
 def run_exchanges(bench: Bench, name: str, *, items: int, rounds: int, duration_s: int) -> Ratio:
     """Interleave rounds of both; raises when any answer is not a settled exchange."""
     random = Random(7)
-    requests = _requests(bench.tokens, items, random)
+    requests = exchange_requests(bench.tokens, items, random)
     ours: list[float] = []
     baseline: list[float] = []
     for _ in range(rounds):
@@ -108,7 +109,7 @@ async def _drive(bench: Bench, requests: Iterator[bytes], duration_s: float) -> 
     answers = await drive(
         bench.ports,
         requests.__next__,
-        _is_settled,
+        is_settled,
         connections=CONNECTIONS,
         duration_s=duration_s,
     )

@@ -26,8 +26,10 @@ def delivery_jobs(providers: Mapping[Platform, PushProvider]) -> tuple[StepJob, 
     """The jobs that send pushes through these providers: the awaited ones, and the many."""
 
     async def deliver(mall: Mall, payload: Payload) -> bool:
+        # The row is kept while it is worked on, the lease is not: it has to last longer.
+        lease_s = 2 * mall.settings.jobs.job_resend_s
         async with transaction(mall.stores.write) as session:
-            batch = await take_pushes(session, payload["push_ids"], mall.clock())
+            batch = await take_pushes(session, payload["push_ids"], mall.clock(), lease_s)
         if batch.pushes:
             await send_pushes(batch, providers, mall.clock())
             async with transaction(mall.stores.write) as session:

@@ -55,4 +55,5 @@ def _start(mall: Mall, broker: Broker, runner: Runner) -> Worker:
     threads = mall.settings.jobs.worker_threads
     worker = Worker(broker, worker_threads=threads, worker_timeout=_LOOK_EVERY_MS)
     worker.start()
+    _log.info("worker_runs", threads=threads)
     return worker

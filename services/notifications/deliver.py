@@ -118,10 +118,12 @@ class Batch:
     )
 
 
-async def take_pushes(session: AsyncSession, push_ids: Sequence[str], now: datetime) -> Batch:
+async def take_pushes(
+    session: AsyncSession, push_ids: Sequence[str], now: datetime, lease_s: float = LEASE_S
+) -> Batch:
     """Take the pushes that are still to be sent; those that another worker has come again later."""
     ids = [UUID(push_id) for push_id in push_ids]
-    leased_until = now + timedelta(seconds=LEASE_S)
+    leased_until = now + timedelta(seconds=lease_s)
     parameters = {"push_ids": ids, "now": now, "leased_until": leased_until}
     pushes = {
         row.id: DuePush(

@@ -1,14 +1,20 @@
 """Two server processes before one database, as a balancer would have them; their books verified."""
 
-from collections.abc import AsyncIterator, Sequence
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dev.embedded import StoreUrls, embedded_stores
+from models.migrations import migrate
+from models.stores import create_engine
 from services.mall import Mall, open_mall
 from services.points.verify import verify_ledger
+from settings import StoreSettings
 from tests.client import Client
 from tests.concurrency.operations import Members
 from tests.concurrency.servers import SERVE, ServerProcess, noon_zone
@@ -66,3 +72,24 @@ async def town(shared_town: Town) -> AsyncIterator[Town]:
     async with shared_town.mall.stores.read() as session:
         assert await verify_ledger(session) == []
     assert [server.log for server in shared_town.servers] == [""] * len(shared_town.servers)
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[StoreUrls]:
+    """A PostgreSQL and a Valkey of this module's own, to be killed; durable as in production."""
+    directory = Path(tempfile.mkdtemp(prefix="mall-chaos-"))
+    directory.chmod(0o755)
+    try:
+        with embedded_stores(directory) as urls:
+            yield urls
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+async def migrated(stores: StoreUrls) -> StoreUrls:
+    """The same stores, ready for a mall."""
+    engine = create_engine(StoreSettings(database_url=stores.database_url))
+    await migrate(engine)
+    await engine.dispose()
+    return stores

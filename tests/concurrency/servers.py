@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
+from pydantic_settings import BaseSettings
 
+from dev.processes import RunningChild
 from settings import Settings
 from tests.databases import SECRET
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
 _PORTS = range(20_000, 32_000)  # none that the system gives to outgoing connections
-SERVE = ("cli.py", "serve")
+SERVE, WORK, SCHEDULE = (("cli.py", name) for name in ("serve", "worker", "scheduler"))
 
 
 def noon_zone() -> str:
@@ -34,6 +36,8 @@ def environment_of(settings: Settings, port: int = 0) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALL_")}
     return {
         **inherited,
+        **_variables(settings.jobs),
+        **_variables(settings.notifications),
         "MALL_TIMEZONE": settings.mall.timezone,
         "MALL_DATABASE_URL": str(settings.stores.database_url),
         "MALL_REDIS_URL": str(settings.stores.redis_url),
@@ -41,6 +45,20 @@ def environment_of(settings: Settings, port: int = 0) -> dict[str, str]:
         "MALL_LOG_LEVEL": settings.server.log_level,
         "MALL_PORT": str(port),
     }
+
+
+def _variables(group: BaseSettings) -> dict[str, str]:
+    """What of a group is set, not left as it is by default."""
+    values = group.model_dump(exclude_unset=True, exclude_none=True)
+    return {f"MALL_{name.upper()}": str(value) for name, value in values.items()}
+
+
+async def restart_store(child: RunningChild, down_s: float) -> None:
+    """Kill a server of the stores outright, and start it again after a while."""
+    os.kill(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    await asyncio.sleep(down_s)
+    child.process = child.child.spawn()
 
 
 def verify_books(settings: Settings) -> subprocess.CompletedProcess[str]:

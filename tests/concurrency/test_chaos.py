@@ -5,13 +5,9 @@ recover by themselves.
 """
 
 import asyncio
-import os
 import random
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,43 +16,18 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from dev.embedded import StoreUrls, embedded_stores
-from dev.processes import RunningChild
-from models.migrations import migrate
-from models.stores import create_engine
+from dev.embedded import StoreUrls
 from services.mall import open_mall
-from settings import StoreSettings
 from tests.concurrency.chaos import Load
 from tests.concurrency.chaos_calls import arranged_calls
 from tests.concurrency.conftest import Town, members_of, start_servers
 from tests.concurrency.operations import only_field
-from tests.concurrency.servers import noon_zone, verify_books
+from tests.concurrency.servers import noon_zone, restart_store, verify_books
 from tests.databases import settings_of
 
 _BALANCE = "{ balance { available } }"
 _QUICKLY_S = 5.0
 _ENOUGH, _RECOVERY_S = 100, 30.0
-
-
-@pytest.fixture(scope="module")
-def stores() -> Iterator[StoreUrls]:
-    """A PostgreSQL and a Valkey of this module's own, to be killed; durable as in production."""
-    directory = Path(tempfile.mkdtemp(prefix="mall-chaos-"))
-    directory.chmod(0o755)
-    try:
-        with embedded_stores(directory) as urls:
-            yield urls
-    finally:
-        shutil.rmtree(directory)
-
-
-@pytest.fixture(scope="module")
-async def migrated(stores: StoreUrls) -> StoreUrls:
-    """The same stores, ready for a mall."""
-    engine = create_engine(StoreSettings(database_url=stores.database_url))
-    await migrate(engine)
-    await engine.dispose()
-    return stores
 
 
 @pytest.fixture
@@ -126,14 +97,6 @@ async def test_a_server_killed_under_load_loses_nothing(town: Town, load: Load) 
     await load.assert_each_key_settled_once()
 
 
-async def _restart(child: RunningChild, down_s: float) -> None:
-    """Kill a server of the stores outright, and start it again after a while."""
-    os.kill(child.process.pid, signal.SIGKILL)
-    child.process.wait()
-    await asyncio.sleep(down_s)
-    child.process = child.child.spawn()
-
-
 async def _await_balance(town: Town, who: str, timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     for number in range(len(town.servers)):
@@ -166,7 +129,7 @@ async def test_postgresql_killed_under_load_loses_nothing(
     async with load.running():
         await _await_balance(town, who, 10)
         await asyncio.sleep(1)
-        restarting = asyncio.create_task(_restart(stores.servers[0], 1.5))
+        restarting = asyncio.create_task(restart_store(stores.servers[0], 1.5))
         await asyncio.sleep(0.5)
         await _check_while_postgresql_is_away(town, who)
         await restarting
@@ -193,7 +156,7 @@ async def test_without_valkey_the_mall_stays_open(
     address = town.servers[0].address
     assert await _readiness(address) == (200, "ok")
     async with load.running():
-        restarting = asyncio.create_task(_restart(stores.servers[1], 1.5))
+        restarting = asyncio.create_task(restart_store(stores.servers[1], 1.5))
         await asyncio.sleep(0.3)
         assert await _readiness(address) == (503, "away")
         assert only_field(await town.members.ask(load.member, _BALANCE))["available"] > 0

@@ -84,10 +84,10 @@ async def until(is_true: Callable[[], Awaitable[object]], timeout_s: float = 30.
             await asyncio.sleep(0.05)
 
 
-async def all_done(mall: Mall) -> None:
+async def all_done(mall: Mall, timeout_s: float = 30.0) -> None:
     """Wait until no row is open."""
 
     async def is_done() -> bool:
         return await count_open(mall) == 0
 
-    await until(is_done)
+    await until(is_done, timeout_s)
