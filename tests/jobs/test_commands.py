@@ -79,3 +79,25 @@ async def test_says_that_the_database_is_away(command: str, settings: Settings) 
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("not available: ")
     assert done.stderr.count("\n") == 1
+
+
+_LOGS = """
+import logging
+from app import configure_logging
+from settings import load_settings
+configure_logging(load_settings())
+logging.getLogger("httpx2").info("POST https://apns/3/device/secret")
+logging.getLogger("dramatiq.worker").error("the broker is %s", "away")
+"""
+
+
+async def test_of_libraries_only_warnings_and_errors_are_logged(settings: Settings) -> None:
+    """Whatever the mall's level: below it httpx2 names the tokens of devices."""
+    talkative = replace(settings, server=ServerSettings(log_level="debug"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _LOGS), cwd=_ROOT, env=environment_of(talkative), stderr=PIPE
+    )
+    _, said = await process.communicate()
+    (line,) = map(json.loads, said.splitlines())
+    assert (line["level"], line["logger"]) == ("error", "dramatiq.worker")
+    assert line["event"] == "the broker is away"
