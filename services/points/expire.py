@@ -11,8 +11,8 @@ from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.ledger import expire_due
 
 USERS_A_BATCH = 500
-"""Members whom one transaction holds up. With five due lots each that is some 150 ms; 200 of them
-made exchanges meanwhile no faster, and the whole slower (`benchmarks/expiry.py`)."""
+"""Members whom one transaction holds up; with five due lots each for some tenths of a second
+(`benchmarks/expiry.py` measures what exchanges feel of it)."""
 
 _USERS_WITH_DUE_LOTS = text(
     """

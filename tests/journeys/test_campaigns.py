@@ -135,7 +135,7 @@ AUDIENCES: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("audience", "expected"), AUDIENCES, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("audience", "expected"), AUDIENCES, ids=range(len(AUDIENCES)))
 async def test_exactly_those_are_told_who_fit(
     mall: Mall, client: Client, audience: dict[str, Any], expected: set[str]
 ) -> None:
