@@ -7,6 +7,7 @@ mall the books are verified, whatever the test was about.
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -80,6 +81,14 @@ async def _administer(statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_signals() -> None:
+    """What a shell runs in the background ignores Ctrl-C, or a hang-up; so would all it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

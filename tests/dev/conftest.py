@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -95,14 +94,6 @@ def eventually() -> Callable[..., None]:
 
 
 Program = subprocess.Popen[str]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def heed_signals() -> None:
-    """What a shell runs in the background ignores Ctrl-C, or a hang-up; so would all it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture

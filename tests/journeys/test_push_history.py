@@ -156,7 +156,7 @@ async def test_the_first_opening_stays(
     [
         ("sent", None, True),
         ("queued", None, True),
-        ("failed", "gave_up", True),
+        ("failed", "expired", True),
         ("suppressed", "muted", False),
     ],
 )

@@ -179,7 +179,7 @@ OPERATIONS = [
     Operation(
         "operatorActions",
         "{ operatorActions { nodes { action details operator { username } } } }",
-        2,
+        3,
         _users,
         role="operator",
     ),

@@ -90,7 +90,8 @@ async def test_a_file_counts_once(mall: Mall, settings: Settings, tmp_path: Path
     path = tmp_path / "balances.csv"
     path.write_text("user,points\nalice,100\nbob,50\n")
     first = await _import(settings, path)
-    assert (await _import(settings, path)).stdout == first.stdout
+    again = await _import(settings, path)
+    assert again.stdout == f"finished before, nothing changed: {first.stdout}"
     other = tmp_path / "other.csv"
     other.write_text("points,user\n100,alice\n70,carol\n")
     assert (await _import(settings, other)).stdout == "1 imported, 1 known before, 0 rejected\n"
