@@ -17,7 +17,7 @@ from jobs.job import Job, SetJob, StepJob
 from services.errors import ServiceUnavailable
 from services.mall import Mall
 from services.outbox import Message, lock_open, mark_done, note_failure, put_off, read_open
-from services.transaction import is_store_away, transaction
+from services.transaction import Contended, is_store_away, transaction
 
 MOST_ATTEMPTS = 10
 FIRST_PAUSE_S = 5.0
@@ -108,7 +108,8 @@ class Runner:
 
     async def _fail(self, job: Job, ids: Sequence[int], error: Exception) -> None:
         """Note a failure; one bad row must not fail its neighbours."""
-        if is_store_away(error):  # nothing can be noted: the rows fall due again by themselves
+        is_away = is_store_away(error) and not isinstance(error, Contended)
+        if is_away:  # nothing can be noted: the rows fall due again by themselves
             _log.warning("job_interrupted", job=job.name, rows=len(ids), error=str(error))
         elif len(ids) > 1:
             for identifier in ids:

@@ -26,6 +26,7 @@ _PAUSE_AFTER_ERROR_S = 1.0
 _LOCK = text("SELECT pg_try_advisory_lock(:key)")
 _LIMITS = (
     f"SET idle_session_timeout = {_TAKE_OVER_AFTER_MS}",
+    f"SET idle_in_transaction_session_timeout = {_TAKE_OVER_AFTER_MS}",
     f"SET tcp_user_timeout = {_TAKE_OVER_AFTER_MS}",
     "SET tcp_keepalives_idle = 2",
     "SET tcp_keepalives_interval = 1",

@@ -73,6 +73,8 @@ def create_engine(settings: StoreSettings) -> AsyncEngine:
         pool_size=settings.database_pool_size,
         # A worker listens, a scheduler leads on a connection that is not one of a session's.
         max_overflow=1,
+        # Errors go into logs and the outbox: tokens, addresses and texts must not.
+        hide_parameters=True,
         pool_timeout=settings.database_pool_wait_s,
         connect_args={
             "timeout": settings.database_connect_timeout_s,

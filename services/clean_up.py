@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import Clock
@@ -27,12 +27,10 @@ _FORGET_KEYS = text(
     )
     """
 )
-_FORGET_SUPPRESSED = text(
+_SUPPRESSED = text(
     """
-    DELETE FROM push_records WHERE id IN (
-        SELECT id FROM push_records
-        WHERE status = 'suppressed' AND id < :before ORDER BY id LIMIT :limit
-    )
+    SELECT id FROM push_records
+    WHERE status = 'suppressed' AND id < :before ORDER BY id LIMIT :limit
     """
 )
 # What is still queued after so long is for whoever looks into it, not for a broom.
@@ -51,18 +49,16 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     keys: Any = await session.execute(
         _FORGET_KEYS, {"before": now - KEYS_KEPT, "limit": ROWS_A_BATCH}
     )
-    suppressed: Any = await session.execute(
-        _FORGET_SUPPRESSED,
-        {"before": first_id_at(now - SUPPRESSED_PUSHES_KEPT), "limit": ROWS_A_BATCH},
-    )
     jobs = await forget_done(session, now - DONE_JOBS_KEPT, ROWS_A_BATCH)
-    pushes = await _forget_pushes(session, now)
-    return keys.rowcount + suppressed.rowcount + jobs + pushes or None
+    pushes = await _forget_pushes(session, _SUPPRESSED, now - SUPPRESSED_PUSHES_KEPT)
+    pushes += await _forget_pushes(session, _OLD_PUSHES, now - PUSHES_KEPT)
+    return keys.rowcount + jobs + pushes or None
 
 
-async def _forget_pushes(session: AsyncSession, now: datetime) -> int:
-    parameters = {"before": first_id_at(now - PUSHES_KEPT), "limit": ROWS_A_BATCH}
-    ids = (await session.execute(_OLD_PUSHES, parameters)).scalars().all()
+async def _forget_pushes(session: AsyncSession, which: TextClause, before: datetime) -> int:
+    """Delete pushes, and first what devices got of them: a suppressed one may have reached some."""
+    parameters = {"before": first_id_at(before), "limit": ROWS_A_BATCH}
+    ids = (await session.execute(which, parameters)).scalars().all()
     if ids:
         await session.execute(_FORGET_DELIVERIES, {"ids": ids})
         await session.execute(_FORGET_PUSHES, {"ids": ids})

@@ -13,7 +13,8 @@ _FIRST_SEEN = text(
     """
 )
 _LAST_SLOTS = text("SELECT job, slot_at FROM scheduled_jobs WHERE job = ANY(CAST(:jobs AS text[]))")
-# One statement: the slot is taken and its job asked for, or neither.
+# One statement: the slot is taken and its job asked for, or neither. A job that is still to be done
+# is not asked for again: behind workers that were away one would wait for every slot.
 _TAKE_SLOT = text(
     """
     WITH taken AS (
@@ -23,6 +24,10 @@ _TAKE_SLOT = text(
     )
     INSERT INTO outbox (job, payload, created_at, due_at)
     SELECT job, jsonb_build_object('slot_at', CAST(:written AS text)), :now, :now FROM taken
+    WHERE NOT EXISTS (
+        SELECT FROM outbox AS open
+        WHERE open.job = taken.job AND done_at IS NULL AND failed_at IS NULL
+    )
     RETURNING id
     """
 )
@@ -36,6 +41,9 @@ async def last_slots(session: AsyncSession, jobs: list[str], now: datetime) -> d
 
 
 async def take_slot(session: AsyncSession, job: str, slot_at: datetime, now: datetime) -> bool:
-    """Ask for a job at a time of its schedule; False when that time has been taken already."""
+    """Ask for a job at a time of its schedule.
+
+    False when that time has been taken already, or the job that was asked for before is not done.
+    """
     parameters = {"job": job, "slot_at": slot_at, "written": slot_at.isoformat(), "now": now}
     return (await session.execute(_TAKE_SLOT, parameters)).first() is not None

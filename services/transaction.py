@@ -29,6 +29,8 @@ _AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections for now
     asyncpg.ReadOnlySQLTransactionError,
 )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from models.notifications import QUIET_FROM, QUIET_UNTIL, PushReason, PushStatus, PushType
@@ -54,6 +54,13 @@ class Recipient:
     counted: Counter[date] = field(default_factory=Counter[date])
 
 
+class KeepsHours(Protocol):
+    """Whoever has quiet hours, in a time zone of their own."""
+
+    zone: ZoneInfo
+    preferences: Preferences
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What becomes of a draft: queued until `due_at`, or suppressed for a reason."""
@@ -75,7 +82,7 @@ def is_quiet(at: time, preferences: Preferences) -> bool:
     return at >= start or at < end
 
 
-def after_quiet_hours(now: datetime, recipient: Recipient) -> datetime:
+def after_quiet_hours(now: datetime, recipient: KeepsHours) -> datetime:
     """`now`, or the end of the quiet hours it lies in, in UTC.
 
     An end that the clock skips comes as much later; of one that comes twice the next counts. Should
@@ -87,11 +94,11 @@ def after_quiet_hours(now: datetime, recipient: Recipient) -> datetime:
     return min(end for end in ends if end > now and not _is_quiet_for(recipient, end))
 
 
-def _is_quiet_for(recipient: Recipient, instant: datetime) -> bool:
+def _is_quiet_for(recipient: KeepsHours, instant: datetime) -> bool:
     return is_quiet(instant.astimezone(recipient.zone).time(), recipient.preferences)
 
 
-def _ends_of_quiet_hours(now: datetime, recipient: Recipient) -> Iterator[datetime]:
+def _ends_of_quiet_hours(now: datetime, recipient: KeepsHours) -> Iterator[datetime]:
     """Those of today and the two days after, in UTC; both of an hour that comes twice."""
     today = now.astimezone(recipient.zone).date()
     for days in range(3):

@@ -8,8 +8,7 @@ therefore, and never in silence.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -18,9 +17,8 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.notifications import PushDelivery, PushRecord, PushStatus, PushType
+from models.notifications import PushDelivery, PushRecord, PushStatus
 from services.bulk import Writes
-from services.notifications.decide import Preferences
 from services.notifications.plan import ask_for_delivery
 from services.notifications.providers import (
     DeviceGone,
@@ -40,139 +38,35 @@ from services.notifications.settle import (
     jitter,
     message_of,
 )
+from services.notifications.take import Batch
 
-LEASE_S = 120.0
-"""How long a worker may take for the pushes of one job before another thinks it dead."""
 _ROUNDED_S = 5
 
 _log = structlog.get_logger(__name__)
 
-_TAKE = text(
-    """
-    UPDATE push_records SET leased_until = :leased_until, attempts = attempts + 1
-    FROM (
-        SELECT id FROM push_records
-        WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued'
-          AND (leased_until IS NULL OR leased_until <= :now)
-        ORDER BY id FOR UPDATE
-    ) free
-    WHERE push_records.id = free.id
-    RETURNING push_records.id, user_id, type, title, body, payload, attempts, due_at
-    """
-)
-_HELD = text(
-    """
-    SELECT id, type, leased_until FROM push_records
-    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until > :now
-      AND id <> ALL(CAST(:taken AS uuid[]))
-    """
-)
-_PREFERENCES = text(
-    """
-    SELECT user_id, enabled, muted_types FROM push_preferences
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[]))
-    """
-)
-# A device that a worker reached before it died is not tried again.
-_TARGETS = text(
-    """
-    SELECT push.id AS push_id, devices.id AS device_id, platform, token,
-           answered.push_id IS NOT NULL AS is_answered,
-           answered.provider_message_id IS NOT NULL AS is_delivered
-    FROM push_records AS push
-    JOIN devices ON devices.user_id = push.user_id
-    LEFT JOIN push_deliveries AS answered
-           ON answered.push_id = push.id AND answered.device_id = devices.id
-    WHERE push.id = ANY(CAST(:push_ids AS uuid[]))
-    ORDER BY push.id, devices.id
-    """
-)
+_COLUMNS = ("id", "status", "reason", "sent_at", "leased_until", "attempts")
+
 _STILL_OURS = text(
     """
     SELECT id FROM push_records
     WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until = :leased_until
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR NO KEY UPDATE
     """
 )
-# One that registered again since is another device to the provider.
+# One that registered again since is another device to the provider. Whoever holds one drops it, or
+# gives it to another member: nobody waits for anybody here.
 _DROP_DEVICES = text(
     """
-    DELETE FROM devices USING unnest(
-        CAST(:ids AS uuid[]), CAST(:tokens AS text[]), CAST(:since AS timestamptz[])
-    ) AS gone(id, token, since)
-    WHERE devices.id = gone.id AND devices.token = gone.token
-      AND (gone.since IS NULL OR devices.last_seen_at <= gone.since)
+    DELETE FROM devices WHERE id IN (
+        SELECT devices.id FROM devices JOIN unnest(
+            CAST(:ids AS uuid[]), CAST(:tokens AS text[]), CAST(:since AS timestamptz[])
+        ) AS gone(id, token, since) USING (id)
+        WHERE devices.token = gone.token
+          AND (gone.since IS NULL OR devices.last_seen_at <= gone.since)
+        ORDER BY devices.id FOR UPDATE OF devices SKIP LOCKED
+    )
     """
 )
-
-
-@dataclass(slots=True)
-class Batch:
-    """Pushes that a worker has taken, until when, and what the providers said of their devices."""
-
-    pushes: list[DuePush]
-    leased_until: datetime
-    resolved: dict[UUID, Resolution] = field(default_factory=dict[UUID, Resolution])
-    outcomes: dict[UUID, list[tuple[Target, Outcome]]] = field(
-        default_factory=lambda: defaultdict[UUID, list[tuple[Target, Outcome]]](list)
-    )
-
-
-async def take_pushes(
-    session: AsyncSession, push_ids: Sequence[str], now: datetime, lease_s: float = LEASE_S
-) -> Batch:
-    """Take the pushes that are still to be sent; those that another worker has come again later."""
-    ids = [UUID(push_id) for push_id in push_ids]
-    leased_until = now + timedelta(seconds=lease_s)
-    parameters = {"push_ids": ids, "now": now, "leased_until": leased_until}
-    pushes = {
-        row.id: DuePush(
-            id=row.id,
-            user_id=row.user_id,
-            type=PushType(row.type),
-            title=row.title,
-            body=row.body,
-            payload=row.payload,
-            attempts=row.attempts,
-            due_at=row.due_at,
-            delivered=0,
-            preferences=Preferences(),
-        )
-        for row in await session.execute(_TAKE, parameters)
-    }
-    await _come_again(session, ids, list(pushes), now)
-    if pushes:
-        await _load(session, pushes)
-    return Batch(list(pushes.values()), leased_until)
-
-
-async def _come_again(
-    session: AsyncSession, ids: Sequence[UUID], taken: Sequence[UUID], now: datetime
-) -> None:
-    """Look again at what somebody else is sending, when the lease has ended: they may be dead."""
-    if len(taken) == len(ids):
-        return
-    parameters = {"push_ids": ids, "taken": taken, "now": now}
-    held = (await session.execute(_HELD, parameters)).all()
-    writes = Writes()
-    again = ((row.id, PushType(row.type), row.leased_until) for row in held)
-    ask_for_delivery(writes, again, now)
-    await writes.flush(session)
-
-
-async def _load(session: AsyncSession, pushes: Mapping[UUID, DuePush]) -> None:
-    user_ids = sorted({push.user_id for push in pushes.values()})
-    preferences = {
-        row.user_id: Preferences(row.enabled, frozenset(PushType(kind) for kind in row.muted_types))
-        for row in await session.execute(_PREFERENCES, {"user_ids": user_ids})
-    }
-    for push in pushes.values():
-        push.preferences = preferences.get(push.user_id, push.preferences)
-    for row in await session.execute(_TARGETS, {"push_ids": list(pushes)}):
-        push = pushes[row.push_id]
-        if not row.is_answered:
-            push.targets.append(Target(row.device_id, row.platform, row.token))
-        push.delivered += row.is_delivered
 
 
 async def send_pushes(
@@ -208,14 +102,11 @@ async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> N
     writes = Writes()
     await _drop_devices(session, batch)  # devices before pushes, as erasing does
     ours = await _still_ours(session, batch)
-    resolutions = {push.id: _resolution(batch, push, now) for push in ours}
+    chance = jitter()  # one for all: what is tried again together stays together
+    resolutions = {push.id: _resolution(batch, push, now, chance) for push in ours}
     _note_deliveries(writes, batch, now)
-    rows = [
-        (key, found.status, found.reason, now if found.status is PushStatus.SENT else None, None)
-        for key, found in resolutions.items()
-    ]
-    columns = ("id", "status", "reason", "sent_at", "leased_until")
-    writes.update(PushRecord, columns, rows)
+    rows = [_row(batch, push, resolutions[push.id], now) for push in ours]
+    writes.update(PushRecord, _COLUMNS, rows)
     _ask_again(writes, ours, resolutions, now)
     await writes.flush(session)
     for key, found in resolutions.items():
@@ -231,9 +122,16 @@ async def _still_ours(session: AsyncSession, batch: Batch) -> list[DuePush]:
     return [push for push in batch.pushes if push.id in ours]
 
 
-def _resolution(batch: Batch, push: DuePush, now: datetime) -> Resolution:
+def _resolution(batch: Batch, push: DuePush, now: datetime, chance: float) -> Resolution:
     outcomes = [outcome for _, outcome in batch.outcomes[push.id]]
-    return batch.resolved.get(push.id) or after_sending(push, outcomes, now, jitter())
+    return batch.resolved.get(push.id) or after_sending(push, outcomes, now, chance)
+
+
+def _row(batch: Batch, push: DuePush, found: Resolution, now: datetime) -> tuple[Any, ...]:
+    """What changes of a push. One that was only held has cost no attempt."""
+    attempts = push.attempts if batch.outcomes[push.id] else push.attempts - 1
+    sent_at = now if found.status is PushStatus.SENT else None
+    return (push.id, found.status, found.reason, sent_at, None, attempts)
 
 
 def _note_deliveries(writes: Writes, batch: Batch, now: datetime) -> None:

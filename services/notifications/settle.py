@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from models.notifications import PushReason, PushStatus, PushType
 from services.identifiers import global_id
-from services.notifications.decide import Preferences, refusal
+from services.notifications.decide import UNLIMITED, Preferences, after_quiet_hours, refusal
 from services.notifications.providers import (
     Outcome,
     PayloadRejected,
@@ -48,6 +49,7 @@ class DuePush:
     attempts: int
     due_at: datetime
     delivered: int
+    zone: ZoneInfo
     preferences: Preferences
     targets: list[Target] = field(default_factory=list[Target])
 
@@ -87,6 +89,9 @@ def before_sending(
         return Resolution(PushStatus.SENT)
     if now - push.due_at > LIFETIME:
         return _in_the_end(push, PushReason.EXPIRED)
+    free_at = now if push.type in UNLIMITED else after_quiet_hours(now, push)
+    if free_at > now:  # planned for the day, but late: a worker or a provider was away
+        return Resolution(PushStatus.QUEUED, None, free_at)
     reason = refusal(push.type, push.preferences, len(push.targets) + push.delivered)
     if reason is None and not any(target.platform in platforms for target in push.targets):
         reason = PushReason.NO_CREDENTIALS

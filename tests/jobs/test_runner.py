@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from jobs.runner import FIRST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS, Runner, pause_s
 from services.mall import Mall
@@ -49,6 +50,28 @@ async def test_a_bad_row_does_not_fail_its_neighbours(mall: Mall, runner: Runner
     assert left.error == "ValueError: minus one is never right"
     waits_s = (left.due_at - mall.clock()).total_seconds()
     assert FIRST_PAUSE_S / 2 <= waits_s < FIRST_PAUSE_S
+
+
+async def test_a_lock_held_elsewhere_delays_its_row_alone(mall: Mall, runner: Runner) -> None:
+    """Waiting for a lock is no outage: the others of the message are done, this one is noted."""
+    await execute(mall, "CREATE TABLE held (number int PRIMARY KEY)")
+    await execute(mall, "INSERT INTO held VALUES (2)")
+    await execute(
+        mall,
+        "CREATE FUNCTION wait_for_held() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM FROM held WHERE number = NEW.number FOR UPDATE; RETURN NEW; END'",
+    )
+    await execute(
+        mall,
+        "CREATE TRIGGER held BEFORE INSERT ON traces FOR EACH ROW EXECUTE FUNCTION wait_for_held()",
+    )
+    ids = await ask(mall, "trace", [1, 2, 3])
+    async with transaction(mall.stores.write) as session:
+        await session.execute(text("SELECT FROM held FOR UPDATE"))
+        await runner.run("trace", ids)
+    assert await traces(mall) == [1, 3]
+    (left,) = await execute(mall, "SELECT id, attempts FROM outbox WHERE done_at IS NULL")
+    assert (left.id, left.attempts) == (ids[1], 1)
 
 
 async def test_what_fails_for_good_is_kept_listed_and_tried_again(

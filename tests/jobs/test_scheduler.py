@@ -50,6 +50,7 @@ async def test_jobs_are_asked_for_when_their_time_comes(mall: Mall, clock: Movab
     for _ in range(8):
         clock.advance(seconds=20)
         await tick_at(mall)
+        await all_done(mall)
     assert [slot[11:16] for slot in await asked_for(mall, "often")] == ["08:59", "09:00", "09:01"]
     assert await asked_for(mall, "daily") == ["2026-11-20T09:00:00+08:00"]
     clock.advance(days=3, hours=5)
@@ -59,6 +60,28 @@ async def test_jobs_are_asked_for_when_their_time_comes(mall: Mall, clock: Movab
         "2026-11-20T09:00",
         "2026-11-23T09:00",
     ]
+
+
+async def all_done(mall: Mall) -> None:
+    """Workers have done what was asked for."""
+    await execute(mall, "UPDATE outbox SET done_at = created_at WHERE done_at IS NULL")
+
+
+async def test_slots_do_not_pile_up_behind_workers_that_are_away(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """One row waits for them, however many times came; afterwards the next time is asked for."""
+    await tick_at(mall)
+    for _ in range(30):
+        clock.advance(minutes=1)
+        await tick_at(mall)
+    assert len(await asked_for(mall, "often")) == 1
+    await all_done(mall)
+    await tick_at(mall)
+    assert len(await asked_for(mall, "often")) == 1
+    clock.advance(minutes=1)
+    await tick_at(mall)
+    assert len(await asked_for(mall, "often")) == 2
 
 
 async def test_a_slot_is_taken_once(mall: Mall) -> None:
@@ -72,6 +95,8 @@ async def test_a_slot_is_taken_once(mall: Mall) -> None:
             return await take_slot(session, "often", slot_at, now)
 
     assert sum(await asyncio.gather(*(take(slot) for _ in range(20)))) == 1
+    assert not await take(slot + timedelta(seconds=30))  # what was asked for is not done
+    await all_done(mall)
     assert await take(slot + timedelta(minutes=1))
     assert not await take(slot)
     assert len(await asked_for(mall, "often")) == 2

@@ -3,15 +3,16 @@ to a device that has it, and tried again as the provider asks."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from models.notifications import PushType
 from services.mall import Mall
-from services.notifications.deliver import LEASE_S, note_outcomes, take_pushes
+from services.notifications.deliver import note_outcomes
 from services.notifications.settle import LIFETIME
+from services.notifications.take import LEASE_S, take_pushes
 from services.transaction import transaction
 from settings import NotificationSettings
 from tests.clock import MovableClock
@@ -254,3 +255,46 @@ async def test_a_worker_that_was_thought_dead_changes_nothing_any_more(
     async with transaction(mall.stores.write) as session:
         await note_outcomes(session, late, clock())
     assert await pushes(mall) == [("sent", None)]
+
+
+async def test_what_comes_late_waits_for_the_end_of_quiet_hours(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
+) -> None:
+    """Planned for the day, tried again at night: nobody is woken, but by what they wait for."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    doubles.fcm.script.set("phone", "internal", "internal", "success")
+    await draft(mall, alice, kind=PushType.CAMPAIGN)
+    await draft(mall, alice)
+    await office.deliver()
+    assert [push.status for push in await pushes(mall)] == ["queued", "queued"]
+    clock.now = datetime.fromisoformat("2026-11-20T22:30:00+08:00")
+    await office.deliver()
+    assert sorted(push.status for push in await pushes(mall)) == ["queued", "sent"]
+    clock.now = datetime.fromisoformat("2026-11-21T07:59:00+08:00")
+    assert await office.deliver() == 0
+    clock.now = datetime.fromisoformat("2026-11-21T08:00:30+08:00")
+    await office.deliver()
+    assert [push.status for push in await pushes(mall)] == ["sent", "sent"]
+    assert [(row.attempts) for row in await execute(mall, "SELECT attempts FROM push_records")] == [
+        2,
+        2,
+    ]
+
+
+async def test_what_cannot_be_noted_fails_where_it_is_seen(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
+) -> None:
+    """The job fails with its attempts counted, and takes its pushes again itself."""
+    alice = await add_user(mall, "alice")
+    await add_device(mall, alice, "phone")
+    await draft(mall, alice)
+    await execute(mall, "ALTER TABLE push_deliveries ADD CONSTRAINT never CHECK (false) NOT VALID")
+    await office.deliver()
+    (job,) = await execute(mall, "SELECT id, attempts, error FROM outbox WHERE job LIKE 'deliver%'")
+    assert (job.attempts, "never" in job.error) == (1, True)
+    await execute(mall, "ALTER TABLE push_deliveries DROP CONSTRAINT never")
+    clock.advance(seconds=10)
+    await office.deliver()
+    assert await pushes(mall) == [("sent", None)]
+    assert len({seen.collapse_id for seen in doubles.fcm.record.of("phone")}) == 1
