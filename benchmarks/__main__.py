@@ -77,7 +77,7 @@ def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
         run_exchanges(running, "exchanges against pgbench, one item", items=1, **several),
         run_reads(running, "balance", **several),
         run_reads(running, "tasks", **several),
-        run_search(running, **several),  # last: it adds items
+        *run_search(running, **several),  # last: it adds items
     ]
 
 

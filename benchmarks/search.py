@@ -1,13 +1,14 @@
-"""How long a search among 100,000 items takes, against a bare Starlette route with the same SQL."""
+"""How long a search among 100,000 items takes, against a bare route, and against its bare SQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from statistics import median
 from urllib.parse import quote
 
 import orjson
 
+from benchmarks.bare_sql import p95_of_sql_ms
 from benchmarks.data import fill_searchable
 from benchmarks.load import Answers, drive, get, post
 from benchmarks.ratio import Ratio
@@ -32,8 +33,8 @@ _QUERY = """query ($search: String!) {
 }"""
 
 
-def run_search(bench: Bench, *, rounds: int, duration_s: int) -> Ratio:
-    """The 95th percentile of one web process and of one bare process, in turn.
+def run_search(bench: Bench, *, rounds: int, duration_s: int) -> list[Ratio]:
+    """The 95th percentile of one web process, of one bare process, and of the SQL alone, in turn.
 
     The items are added first, so this comes after what is measured with fewer.
     """
@@ -47,16 +48,24 @@ def run_search(bench: Bench, *, rounds: int, duration_s: int) -> Ratio:
     def bare() -> bytes:
         return get(f"/search?text={quote(random.choice(_TEXTS))}")
 
-    pairs = [
+    times_ms = [
         (
             _p95_ms(bench.ports[0], ours, duration_s),
             _p95_ms(bench.bare_port, bare, duration_s),
+            p95_of_sql_ms(
+                bench.database_url, _TEXTS, connections=CONNECTIONS, duration_s=duration_s
+            ),
         )
         for _ in range(rounds)
     ]
+    route = _ratio("a bare route", [(mine, route) for mine, route, _ in times_ms])
+    return [route, _ratio("its bare SQL", [(mine, sql) for mine, _, sql in times_ms])]
+
+
+def _ratio(baseline: str, pairs: Sequence[tuple[float, float]]) -> Ratio:
     ratios = tuple(mine / theirs for mine, theirs in pairs)
     mine, theirs = (median(column) for column in zip(*pairs, strict=True))
-    name = f"p95 of a search in {ITEMS:,} items, bare route"
+    name = f"p95 of a search in {ITEMS:,} items, {baseline}"
     return Ratio(name, mine, theirs, median(ratios), ratios, unit=" ms")
 
 
