@@ -55,6 +55,7 @@ _ARRANGE = (
     """,
 )
 _RELEASE = (
+    "UPDATE push_preferences SET quiet_from = quiet_until",
     "UPDATE push_records SET due_at = now() WHERE status = 'queued'",
     "UPDATE outbox SET due_at = now() WHERE done_at IS NULL",
 )
