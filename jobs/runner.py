@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from jobs.job import Job, SetJob, StepJob
+from services.backoff import pause_s
 from services.errors import ServiceUnavailable
 from services.mall import Mall
 from services.outbox import Message, lock_open, mark_done, note_failure, put_off, read_open
@@ -25,15 +26,6 @@ LONGEST_PAUSE_S = 3_600.0
 _LONGEST_ERROR = 500
 
 _log = structlog.get_logger(__name__)
-
-
-def pause_s(attempts: int, chance: float) -> float:
-    """How long to wait after so many failures: doubling, with jitter; `chance` is in [0, 1).
-
-    At least half of the full pause, so that rows that failed together do not come back together.
-    """
-    full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempts - 1))
-    return full * (1 + chance) / 2
 
 
 @dataclass(slots=True)
@@ -135,4 +127,7 @@ class Runner:
 
     def _pause_s(self, message: Message) -> float | None:
         attempts = message.attempts + 1
-        return None if attempts >= MOST_ATTEMPTS else pause_s(attempts, random.random())  # noqa: S311
+        if attempts >= MOST_ATTEMPTS:
+            return None
+        chance = random.random()  # noqa: S311 — it spreads rows, no secret hangs on it
+        return pause_s(attempts, chance, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from models.notifications import PushReason, PushStatus, PushType
+from services.backoff import pause_s
 from services.identifiers import global_id
 from services.notifications.decide import UNLIMITED, Preferences, after_quiet_hours, refusal
 from services.notifications.providers import (
@@ -115,20 +116,15 @@ def after_sending(
     later = [outcome for outcome in outcomes if isinstance(outcome, RetryLater)]
     if later:
         asked_s = max((outcome.after_s or 0.0 for outcome in later), default=0.0)
-        pause_s = max(asked_s, backoff_s(push.attempts, chance))
-        return Resolution(PushStatus.QUEUED, None, now + timedelta(seconds=pause_s))
+        own_s = pause_s(push.attempts, chance, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+        again_at = now + timedelta(seconds=max(asked_s, own_s))
+        return Resolution(PushStatus.QUEUED, None, again_at)
     if push.delivered or any(isinstance(outcome, Sent) for outcome in outcomes):
         return Resolution(PushStatus.SENT)
     is_rejected = any(isinstance(outcome, PayloadRejected) for outcome in outcomes)
     return Resolution(
         PushStatus.FAILED, PushReason.REJECTED if is_rejected else PushReason.NO_DEVICE
     )
-
-
-def backoff_s(attempts: int, chance: float) -> float:
-    """How long to wait after so many attempts: doubling, with jitter, at least half of it."""
-    full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 30))
-    return full * (1 + chance) / 2
 
 
 def jitter() -> float:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
@@ -89,7 +90,7 @@ class Record:
             self._file.close()
 
 
-class Listening:
+class Listening(ABC):
     """A TLS listener on loopback that counts its connections."""
 
     def __init__(self, tls: ssl.SSLContext, clock: Callable[[], float] = time.time) -> None:
@@ -130,9 +131,9 @@ class Listening:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @abstractmethod
     async def serve(self, number: int, reader, writer) -> None:
         """Speak the protocol on one connection."""
-        raise NotImplementedError
 
     async def _accepted(self, reader, writer) -> None:
         # Not left to asyncio, which would log what becomes of a connection that is reset.

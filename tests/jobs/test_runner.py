@@ -4,11 +4,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
-from jobs.runner import FIRST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS, Runner, pause_s
+from jobs.runner import FIRST_PAUSE_S, MOST_ATTEMPTS, Runner
 from services.mall import Mall
 from services.outbox import failed_jobs, retry_failed
 from services.transaction import reading, transaction
@@ -127,11 +125,3 @@ async def test_a_worker_that_stops_hands_its_long_job_on(mall: Mall, runner: Run
     assert await count_open(mall) == 1
     await Runner(mall, JOBS).run("steps", ids)
     assert await traces(mall) == [5] * STEPS
-
-
-@given(st.integers(1, MOST_ATTEMPTS), st.floats(0, 1, exclude_max=True))
-def test_pauses_grow_within_their_bounds(attempts: int, chance: float) -> None:
-    """At least half of the full pause, never more than the longest."""
-    full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempts - 1))
-    assert full / 2 <= pause_s(attempts, chance) <= full
-    assert pause_s(attempts, chance) <= pause_s(attempts + 1, chance)
