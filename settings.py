@@ -146,7 +146,7 @@ class JobSettings(BaseSettings):
     model_config = _CONFIG
 
     broker_url: str | None = None
-    worker_threads: int = Field(default=8, ge=1)
+    worker_threads: int = Field(default=4, ge=1)
     job_resend_s: float = Field(default=60.0, gt=0)
 
     @field_validator("broker_url")

@@ -26,7 +26,6 @@ _NAMESPACE = "{points-mall}"
 _HEARTBEAT_TIMEOUT_MS = 15_000
 _MAINTENANCE_CHANCE = 100_000  # of a million commands
 _ACTOR = "run_{queue}"
-_PRIORITIES = {Queue.PROMPT: 0, Queue.BULK: 10}
 
 
 def open_broker(settings: Settings) -> Broker:
@@ -59,7 +58,6 @@ def declare_actors(broker: Broker, perform: Perform) -> None:
             broker=broker,
             actor_name=_ACTOR.format(queue=queue),
             queue_name=queue,
-            priority=_PRIORITIES[queue],
         )
         declare(perform)
 

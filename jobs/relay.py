@@ -12,17 +12,20 @@ from typing import Any
 
 import structlog
 from dramatiq import Broker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.broker import send
 from jobs.job import Job
 from services.mall import Mall
-from services.outbox import CHANNEL, next_due, put_off, take_due
+from services.outbox import CHANNEL, next_due, note_not_sent, take_due
 from services.transaction import is_store_away, reading, transaction
+from services.workers import count_workers, join_workers
 
 LONGEST_WAIT_S = 1.0
 """How long a relay that hears nothing waits before it looks again."""
 _WAIT_FOR_ROOM_S = 0.1
-_BATCHES_IN_FLIGHT = 16
+_ROUNDS_IN_FLIGHT = 2  # of a job: as many messages as run at once, and as many that wait
+_COUNT_WORKERS_EVERY_S = 5.0
 _PAUSE_AFTER_ERROR_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +39,8 @@ class Relay:
     broker: Broker
     jobs: Mapping[str, Job]
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _workers: int = field(default=1, init=False)
+    _count_workers_at_s: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Relay until cancelled; stores that are away are waited for."""
@@ -59,8 +64,8 @@ class Relay:
         relay that dies in between leaves rows that fall due again.
         """
         mall = self.mall
-        most = {name: job.batch * _BATCHES_IN_FLIGHT for name, job in self.jobs.items()}
         async with transaction(mall.stores.write) as session:
+            most = await self._room(session)
             resend_s = mall.settings.jobs.job_resend_s
             taken = await take_due(session, most, mall.clock(), resend_s)
         for name, ids in taken.items():
@@ -71,9 +76,21 @@ class Relay:
                 await self._give_back(ids)
         return sum(map(len, taken.values()))
 
+    async def _room(self, session: AsyncSession) -> dict[str, int]:
+        """How many rows of each job may be under way: what the workers there are can do soon.
+
+        More would only wait in the broker, and be sent again because it waits.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._count_workers_at_s:
+            self._workers = max(1, await count_workers(session))
+            self._count_workers_at_s = now_s + _COUNT_WORKERS_EVERY_S
+        threads = self.mall.settings.jobs.worker_threads * self._workers
+        return {name: job.batch * threads * _ROUNDS_IN_FLIGHT for name, job in self.jobs.items()}
+
     async def _give_back(self, ids: Sequence[int]) -> None:
         async with transaction(self.mall.stores.write) as session:
-            await put_off(session, ids, self.mall.clock(), in_flight=False)
+            await note_not_sent(session, ids, self.mall.clock())
         await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def _wait(self) -> None:
@@ -92,16 +109,18 @@ class Relay:
 
     @asynccontextmanager
     async def _listening(self) -> AsyncGenerator[None]:
-        """Hear of new rows on a connection of its own."""
+        """Hear of new rows on a connection of its own, which counts this worker as there."""
         async with self.mall.stores.engine.connect() as connection:
             raw: Any = (await connection.get_raw_connection()).driver_connection
 
             def hear(*_: object) -> None:
                 self._wake.set()
 
+            await join_workers(connection)
             await raw.add_listener(CHANNEL, hear)
             try:
                 yield
             finally:
                 if not raw.is_closed():
                     await raw.remove_listener(CHANNEL, hear)
+                await connection.invalidate()  # with it goes the lock that counts

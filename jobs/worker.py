@@ -1,7 +1,8 @@
 """A worker process: a relay, and Dramatiq's threads that run what any relay has sent.
 
 All jobs of a process share its event loop and its stores; a thread of Dramatiq's only waits for
-the job that it was given. Hence its threads bound how many jobs run at once.
+the job that it was given. Hence its threads bound how many jobs run at once, and each queue has its
+own: however many wait for providers, what is prompt is run.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import structlog
 from dramatiq import Broker, Worker
 
 from jobs.broker import declare_actors, open_broker
-from jobs.job import Job
+from jobs.job import Job, Queue
 from jobs.relay import Relay
 from jobs.runner import Runner
 from services.mall import Mall
@@ -27,7 +28,7 @@ async def work(mall: Mall, jobs: Mapping[str, Job], stop: asyncio.Event) -> None
     """Relay and run jobs until `stop` is set; what is running ends first."""
     runner = Runner(mall, jobs)
     broker = open_broker(mall.settings)
-    worker = _start(mall, broker, runner)
+    workers = _start(mall, broker, runner)
     relay = asyncio.create_task(Relay(mall, broker, jobs).run())
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -38,11 +39,13 @@ async def work(mall: Mall, jobs: Mapping[str, Job], stop: asyncio.Event) -> None
         relay.cancel()
         stopped.cancel()
         runner.stop()
-        await asyncio.to_thread(worker.stop, int(GRACE_S * 1000))
+        await asyncio.gather(
+            *(asyncio.to_thread(worker.stop, int(GRACE_S * 1000)) for worker in workers)
+        )
         broker.close()
 
 
-def _start(mall: Mall, broker: Broker, runner: Runner) -> Worker:
+def _start(mall: Mall, broker: Broker, runner: Runner) -> list[Worker]:
     loop = asyncio.get_running_loop()
 
     def perform(name: str, ids: Sequence[int]) -> None:
@@ -53,7 +56,14 @@ def _start(mall: Mall, broker: Broker, runner: Runner) -> Worker:
 
     declare_actors(broker, perform)
     threads = mall.settings.jobs.worker_threads
-    worker = Worker(broker, worker_threads=threads, worker_timeout=_LOOK_EVERY_MS)
-    worker.start()
-    _log.info("worker_runs", threads=threads)
-    return worker
+    workers = [
+        Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=_LOOK_EVERY_MS)
+        for queue in Queue
+    ]
+    for worker in workers:
+        # Of what is fetched and waits here no other worker can take any. Dramatiq's own setting
+        # is a variable of the environment.
+        worker.queue_prefetch = threads
+        worker.start()
+    _log.info("worker_runs", queues=len(workers), threads_per_queue=threads)
+    return workers

@@ -92,7 +92,7 @@ class PushRecord(Base):
     """One push. `reference` says what it is about: of one kind a member gets it once.
 
     `due_at` is when it may be sent, after quiet hours at the earliest; `counted_on` is the day of
-    the member whose cap it counts towards; `leased_until` says that a worker sends it right now.
+    the member whose cap it counts towards. While it is queued one row of the outbox asks for it.
     """
 
     __tablename__ = "push_records"
@@ -118,6 +118,7 @@ class PushRecord(Base):
             "ix_push_records_campaign_id",
             "campaign_id",
             "status",
+            postgresql_include=["opened_at"],
             postgresql_where=text("campaign_id IS NOT NULL"),
         ),
     )
@@ -135,7 +136,6 @@ class PushRecord(Base):
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]
     counted_on: Mapped[date | None]
-    leased_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     sent_at: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]

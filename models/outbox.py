@@ -1,6 +1,7 @@
 """What a transaction wants done after its commit, and which times of the schedule have come."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, Integer, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -14,7 +15,8 @@ class OutboxMessage(Base):
     """One job that a transaction asked for; done when `done_at` is set.
 
     It is sent (again) when `due_at` has come; `sent_at` says that it is with the broker or a
-    worker now. A job that failed for good has `failed_at` and stays until it is retried.
+    worker now, `claim` that one worker has it, outside of a transaction. A job that failed for
+    good has `failed_at` and stays until it is retried.
     """
 
     __tablename__ = "outbox"
@@ -37,6 +39,7 @@ class OutboxMessage(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
+    claim: Mapped[UUID | None]
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     error: Mapped[str | None]
     failed_at: Mapped[datetime | None]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,7 +26,7 @@ _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 # A row is taken by one relay only, and no relay waits for another.
 _TAKE_DUE = text(
     f"""
-    UPDATE outbox SET sent_at = :now, due_at = :due_again
+    UPDATE outbox SET sent_at = :now, due_at = :due_again, claim = NULL
     FROM (
         SELECT due.id
         FROM unnest(CAST(:jobs AS text[]), CAST(:most AS bigint[])) AS wanted(job, most)
@@ -63,32 +64,26 @@ _LOCK_OPEN = text(
     ORDER BY id FOR UPDATE SKIP LOCKED
     """
 )
-_READ_OPEN = text(
-    f"""
-    SELECT id, payload, attempts FROM outbox
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN} ORDER BY id
-    """
-)
 _DONE = text(
     f"""
     UPDATE outbox SET done_at = :now, error = NULL
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
     """
 )
-_PUT_OFF = text(
+_NOT_SENT = text(
     f"""
-    UPDATE outbox SET due_at = :due_at, sent_at = CASE WHEN :in_flight THEN sent_at END
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
+    UPDATE outbox SET due_at = :now, sent_at = NULL
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND claim IS NULL AND {_IS_OPEN}
     """
 )
 _FAILED = text(
     f"""
     UPDATE outbox
-    SET attempts = attempts + 1, error = :error, sent_at = NULL,
+    SET attempts = attempts + 1, error = :error, sent_at = NULL, claim = NULL,
         due_at = coalesce(CAST(:due_at AS timestamptz), due_at),
         failed_at = CASE WHEN CAST(:due_at AS timestamptz) IS NULL
                          THEN CAST(:now AS timestamptz) END
-    WHERE id = :id AND {_IS_OPEN}
+    WHERE id = :id AND claim IS NOT DISTINCT FROM CAST(:claim AS uuid) AND {_IS_OPEN}
     """
 )
 _LIST_FAILED = text(
@@ -186,28 +181,29 @@ async def lock_open(session: AsyncSession, ids: Sequence[int]) -> list[Message]:
     return [Message(*row) for row in await session.execute(_LOCK_OPEN, {"ids": list(ids)})]
 
 
-async def read_open(session: AsyncSession, ids: Sequence[int]) -> list[Message]:
-    """The rows that are still to be done, unlocked."""
-    return [Message(*row) for row in await session.execute(_READ_OPEN, {"ids": list(ids)})]
-
-
 async def mark_done(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
     """Close rows whose job is done."""
     await session.execute(_DONE, {"ids": list(ids), "now": now})
 
 
-async def put_off(
-    session: AsyncSession, ids: Sequence[int], due_at: datetime, *, in_flight: bool
-) -> None:
-    """Let open rows fall due then: `in_flight` while they are worked on, else to be sent."""
-    await session.execute(_PUT_OFF, {"ids": list(ids), "due_at": due_at, "in_flight": in_flight})
+async def note_not_sent(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
+    """Let rows fall due now that were taken and could not be sent."""
+    await session.execute(_NOT_SENT, {"ids": list(ids), "now": now})
 
 
 async def note_failure(
-    session: AsyncSession, identifier: int, error: str, now: datetime, due_at: datetime | None
+    session: AsyncSession,
+    identifier: int,
+    error: str,
+    now: datetime,
+    due_at: datetime | None,
+    claim: UUID | None = None,
 ) -> None:
-    """Note that a job failed: to be tried again at `due_at`, or for good (None)."""
-    parameters = {"id": identifier, "error": error, "now": now, "due_at": due_at}
+    """Note that a job failed: to be tried again at `due_at`, or for good (None).
+
+    Nothing is noted of a row that somebody else has claimed meanwhile.
+    """
+    parameters = {"id": identifier, "error": error, "now": now, "due_at": due_at, "claim": claim}
     await session.execute(_FAILED, parameters)
 
 

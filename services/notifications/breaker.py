@@ -76,6 +76,18 @@ class Breaker:
         elif attempt.is_probe or attempt.number > self._attempts_at_failure:
             self._note_failure(after_s)
 
+    def rest(self, attempt: Attempt, after_s: float) -> None:
+        """Say that the provider is well and wants no more for `after_s`: all wait, then one probes.
+
+        No failure: it does not add up to an outage.
+        """
+        if attempt is self._probe:
+            self._probe = None
+        until = self._clock() + after_s
+        if self._open_until is None:
+            _log.warning("push_provider_rests", provider=self._name, rest_s=after_s)
+        self._open_until = max(self._open_until or until, until)
+
     def _attempt(self, *, is_probe: bool) -> Attempt:
         self._attempts += 1
         return Attempt(self._attempts, is_probe)

@@ -1,6 +1,6 @@
 """Delivering pushes: take them, hand them to the providers, note what they said.
 
-Between taking and noting no transaction is open. Who dies in between leaves a lease that ends:
+Between taking and noting no transaction is open. Who dies in between leaves a claim that ends:
 then the push is sent again, with the collapse id that lets it replace the first. At least once,
 therefore, and never in silence.
 """
@@ -22,7 +22,8 @@ from services.bulk import Writes
 from services.notifications.plan import ask_for_delivery
 from services.notifications.providers import (
     DeviceGone,
-    Outcome,
+    NotTried,
+    PayloadRejected,
     Platform,
     PushMessage,
     PushProvider,
@@ -35,6 +36,7 @@ from services.notifications.settle import (
     Target,
     after_sending,
     before_sending,
+    is_attempt,
     jitter,
     message_of,
 )
@@ -44,12 +46,13 @@ _ROUNDED_S = 5
 
 _log = structlog.get_logger(__name__)
 
-_COLUMNS = ("id", "status", "reason", "sent_at", "leased_until", "attempts")
+_COLUMNS = ("id", "status", "reason", "sent_at", "attempts")
 
-_STILL_OURS = text(
+# Erasing a member resolves what was queued.
+_STILL_QUEUED = text(
     """
     SELECT id FROM push_records
-    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until = :leased_until
+    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued'
     ORDER BY id FOR NO KEY UPDATE
     """
 )
@@ -70,11 +73,18 @@ _DROP_DEVICES = text(
 
 
 async def send_pushes(
-    batch: Batch, providers: Mapping[Platform, PushProvider], now: datetime
+    batch: Batch,
+    providers: Mapping[Platform, PushProvider],
+    now: datetime,
+    stopping: asyncio.Event,
+    *,
+    is_awaited: bool,
 ) -> None:
     """Hand the messages of a batch to their providers, all of them at once."""
     by_provider: dict[PushProvider, list[tuple[DuePush, Target, PushMessage]]] = defaultdict(list)
     for push in batch.pushes:
+        if push.id in batch.resolved:
+            continue
         resolution = before_sending(push, tuple(providers), now)
         if resolution is not None:
             batch.resolved[push.id] = resolution
@@ -85,7 +95,7 @@ async def send_pushes(
                 by_provider[providers[target.platform]].append(entry)
     answers = await asyncio.gather(
         *(
-            provider.send([message for _, _, message in entries])
+            provider.send([message for _, _, message in entries], stopping, is_awaited=is_awaited)
             for provider, entries in by_provider.items()
         )
     )
@@ -94,14 +104,16 @@ async def send_pushes(
             batch.outcomes[push.id].append((target, outcome))
 
 
-async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> None:
+async def note_outcomes(
+    session: AsyncSession, batch: Batch, now: datetime, *, is_ours: bool = True
+) -> None:
     """Write down what became of every push; what is to be tried again is asked for.
 
-    What another worker has taken meanwhile is that one's: only what devices got is noted of it.
+    When another worker has taken them meanwhile, only what devices got is noted.
     """
     writes = Writes()
     await _drop_devices(session, batch)  # devices before pushes, as erasing does
-    ours = await _still_ours(session, batch)
+    ours = await _still_queued(session, batch) if is_ours else []
     chance = jitter()  # one for all: what is tried again together stays together
     resolutions = {push.id: _resolution(batch, push, now, chance) for push in ours}
     _note_deliveries(writes, batch, now)
@@ -114,12 +126,11 @@ async def note_outcomes(session: AsyncSession, batch: Batch, now: datetime) -> N
             _log.info("push_not_sent", push=str(key), status=found.status, reason=found.reason)
 
 
-async def _still_ours(session: AsyncSession, batch: Batch) -> list[DuePush]:
-    """The pushes whose lease is the one that this batch took, locked."""
-    push_ids = [push.id for push in batch.pushes]
-    parameters = {"push_ids": push_ids, "leased_until": batch.leased_until}
-    ours = set((await session.execute(_STILL_OURS, parameters)).scalars())
-    return [push for push in batch.pushes if push.id in ours]
+async def _still_queued(session: AsyncSession, batch: Batch) -> list[DuePush]:
+    """The pushes that nothing else has resolved meanwhile, locked."""
+    parameters = {"push_ids": [push.id for push in batch.pushes]}
+    queued = set((await session.execute(_STILL_QUEUED, parameters)).scalars())
+    return [push for push in batch.pushes if push.id in queued]
 
 
 def _resolution(batch: Batch, push: DuePush, now: datetime, chance: float) -> Resolution:
@@ -128,10 +139,11 @@ def _resolution(batch: Batch, push: DuePush, now: datetime, chance: float) -> Re
 
 
 def _row(batch: Batch, push: DuePush, found: Resolution, now: datetime) -> tuple[Any, ...]:
-    """What changes of a push. One that was only held has cost no attempt."""
-    attempts = push.attempts if batch.outcomes[push.id] else push.attempts - 1
+    """What changes of a push. One for which no provider was asked has cost no attempt."""
+    is_tried = is_attempt([outcome for _, outcome in batch.outcomes[push.id]])
+    attempts = push.attempts if is_tried else push.attempts - 1
     sent_at = now if found.status is PushStatus.SENT else None
-    return (push.id, found.status, found.reason, sent_at, None, attempts)
+    return (push.id, found.status, found.reason, sent_at, attempts)
 
 
 def _note_deliveries(writes: Writes, batch: Batch, now: datetime) -> None:
@@ -139,13 +151,13 @@ def _note_deliveries(writes: Writes, batch: Batch, now: datetime) -> None:
         (push_id, target.device_id, *_answer(outcome), now)
         for push_id, answers in batch.outcomes.items()
         for target, outcome in answers
-        if not isinstance(outcome, RetryLater)
+        if not isinstance(outcome, RetryLater | NotTried)
     ]
     columns = ("push_id", "device_id", "provider_message_id", "refused_because", "answered_at")
     writes.insert(PushDelivery, columns, rows, suffix="ON CONFLICT DO NOTHING")
 
 
-def _answer(outcome: Outcome) -> tuple[str | None, str | None]:
+def _answer(outcome: Sent | DeviceGone | PayloadRejected) -> tuple[str | None, str | None]:
     match outcome:
         case Sent(provider_message_id):
             return provider_message_id, None

@@ -92,8 +92,11 @@ def _is_about_the_token(error: _Error) -> bool:
 def _for_later(answer: FcmAnswer, error: _Error, now: float) -> RetryLater:
     reason = f"FCM answered {answer.status} {error.reason}".rstrip()
     wait_s = retry_after_s(answer.retry_after, now)
-    is_of_this_push = answer.status == _TOO_MANY_REQUESTS or error.code == "THIRD_PARTY_AUTH_ERROR"
-    return RetryLater(wait_s, reason, is_outage=not is_of_this_push)
+    if answer.status == _TOO_MANY_REQUESTS:
+        # The quota is the project's. A device has one too, of 240 a minute, which is far from what
+        # any member is sent.
+        return RetryLater(wait_s, reason, is_throttle=True)
+    return RetryLater(wait_s, reason, is_outage=error.code != "THIRD_PARTY_AUTH_ERROR")
 
 
 def _read_error(body: bytes) -> _Error:

@@ -5,7 +5,7 @@ together; the unique reference lets every push come once, whoever plans it how o
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.notifications import PushRecord, PushStatus, PushType
 from services.bulk import Writes
 from services.identifiers import new_id
+from services.notifications.counted import read_counted
 from services.notifications.decide import Draft, Planned, Preferences, Recipient, plan
 from services.notifications.preferences import lock_preferences
 from services.outbox import enqueue_later
@@ -44,16 +45,6 @@ _READ = text(
     SELECT id, locale, timezone,
            (SELECT count(*) FROM devices WHERE devices.user_id = users.id) AS devices
     FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) AND erased_at IS NULL
-    """
-)
-# A member's day begins up to 14 hours before UTC's and ends 12 hours after it; quiet hours hold a
-# push for a day, and for another when the clock skips the only time that is not quiet.
-_READ_COUNTED = text(
-    """
-    SELECT user_id, counted_on, count(*) AS pushes FROM push_records
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status <> 'suppressed'
-      AND counted_on BETWEEN CAST(:today AS date) - 1 AND CAST(:today AS date) + 3
-    GROUP BY user_id, counted_on
     """
 )
 _READ_KNOWN = text(
@@ -100,19 +91,19 @@ async def plan_pushes(
 async def _read_recipients(
     session: AsyncSession, preferences: dict[int, Preferences], now: datetime
 ) -> dict[int, Recipient]:
-    parameters: dict[str, Any] = {"user_ids": sorted(preferences)}
-    recipients = {
+    found = (await session.execute(_READ, {"user_ids": sorted(preferences)})).all()
+    counted = await read_counted(session, preferences, now)
+    return {
         row.id: Recipient(
-            row.id, row.locale, ZoneInfo(row.timezone), preferences[row.id], row.devices
+            row.id,
+            row.locale,
+            ZoneInfo(row.timezone),
+            preferences[row.id],
+            row.devices,
+            counted[row.id],
         )
-        for row in await session.execute(_READ, parameters)
+        for row in found
     }
-    # Not the database's own idea of today, which depends on how its sessions are set.
-    parameters["today"] = now.astimezone(UTC).date()
-    for row in await session.execute(_READ_COUNTED, parameters):
-        if row.user_id in recipients:
-            recipients[row.user_id].counted[row.counted_on] = row.pushes
-    return recipients
 
 
 async def _unknown(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:

@@ -3,6 +3,7 @@
 Rules: `domain.md`, Notifications; what each answer of a provider becomes: `docs/decisions/0016`.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,14 +66,23 @@ class RetryLater:
     """Not sent, or not known to be: try again after `after_s`, or with backoff where it is None.
 
     `is_outage`: neither the device nor the push is at fault, so others would fare the same.
+    `is_throttle`: the provider is well, but wants no more from us for now, whoever it is for.
     """
 
     after_s: float | None
     reason: str
     is_outage: bool = False
+    is_throttle: bool = False
 
 
-Outcome = Sent | DeviceGone | PayloadRejected | RetryLater
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """The provider was not asked: it is down or wants a rest, or we are stopping."""
+
+    after_s: float
+
+
+Outcome = Sent | DeviceGone | PayloadRejected | RetryLater | NotTried
 
 
 class PushChannel(Protocol):
@@ -90,11 +100,18 @@ class PushChannel(Protocol):
 class PushProvider(Protocol):
     """A provider as jobs see it. Belongs to the event loop in which it was opened."""
 
-    async def send(self, messages: Sequence[PushMessage]) -> list[Outcome]:
+    async def send(
+        self,
+        messages: Sequence[PushMessage],
+        stopping: asyncio.Event | None = None,
+        *,
+        is_awaited: bool = True,
+    ) -> list[Outcome]:
         """Send them all; one outcome per message, in their order.
 
-        Never raises for what a provider or network does. A repeat may reach the device twice, where
-        it replaces the first.
+        What `is_awaited` by a member does not wait behind what is not. Once `stopping` is set no
+        other message is begun. Never raises for what a provider or network does. A repeat may
+        reach the device twice, where it replaces the first.
         """
         ...
 

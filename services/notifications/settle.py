@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from services.backoff import pause_s
 from services.identifiers import global_id
 from services.notifications.decide import UNLIMITED, Preferences, after_quiet_hours, refusal
 from services.notifications.providers import (
+    NotTried,
     Outcome,
     PayloadRejected,
     Platform,
@@ -49,6 +50,7 @@ class DuePush:
     payload: Mapping[str, Any]
     attempts: int
     due_at: datetime
+    counted_on: date | None
     delivered: int
     zone: ZoneInfo
     preferences: Preferences
@@ -89,17 +91,18 @@ def before_sending(
     if push.delivered and not push.targets:
         return Resolution(PushStatus.SENT)
     if now - push.due_at > LIFETIME:
-        return _in_the_end(push, PushReason.EXPIRED)
+        return in_the_end(push, PushReason.EXPIRED)
     free_at = now if push.type in UNLIMITED else after_quiet_hours(now, push)
     if free_at > now:  # planned for the day, but late: a worker or a provider was away
         return Resolution(PushStatus.QUEUED, None, free_at)
     reason = refusal(push.type, push.preferences, len(push.targets) + push.delivered)
     if reason is None and not any(target.platform in platforms for target in push.targets):
         reason = PushReason.NO_CREDENTIALS
-    return None if reason is None else _in_the_end(push, reason)
+    return None if reason is None else in_the_end(push, reason)
 
 
-def _in_the_end(push: DuePush, reason: PushReason) -> Resolution:
+def in_the_end(push: DuePush, reason: PushReason) -> Resolution:
+    """What a push that is not to be tried any more has become."""
     if push.delivered:
         return Resolution(PushStatus.SENT)
     is_failure = reason in (PushReason.EXPIRED, PushReason.REJECTED)
@@ -113,11 +116,8 @@ def after_sending(
 
     While a device is to be tried again the push stays queued, whoever got it already.
     """
-    later = [outcome for outcome in outcomes if isinstance(outcome, RetryLater)]
-    if later:
-        asked_s = max((outcome.after_s or 0.0 for outcome in later), default=0.0)
-        own_s = pause_s(push.attempts, chance, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
-        again_at = now + timedelta(seconds=max(asked_s, own_s))
+    if any(isinstance(outcome, RetryLater | NotTried) for outcome in outcomes):
+        again_at = now + timedelta(seconds=_wait_s(push, outcomes, chance))
         return Resolution(PushStatus.QUEUED, None, again_at)
     if push.delivered or any(isinstance(outcome, Sent) for outcome in outcomes):
         return Resolution(PushStatus.SENT)
@@ -125,6 +125,22 @@ def after_sending(
     return Resolution(
         PushStatus.FAILED, PushReason.REJECTED if is_rejected else PushReason.NO_DEVICE
     )
+
+
+def _wait_s(push: DuePush, outcomes: Sequence[Outcome], chance: float) -> float:
+    """Until every device may be tried again. Only trying in vain adds a pause of our own."""
+    asked_s = max(
+        outcome.after_s or 0.0 for outcome in outcomes if isinstance(outcome, RetryLater | NotTried)
+    )
+    if not any(isinstance(outcome, RetryLater) for outcome in outcomes):
+        return asked_s
+    own_s = pause_s(push.attempts, chance, first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+    return max(asked_s, own_s)
+
+
+def is_attempt(outcomes: Sequence[Outcome]) -> bool:
+    """Whether any provider was asked at all."""
+    return any(not isinstance(outcome, NotTried) for outcome in outcomes)
 
 
 def jitter() -> float:

@@ -1,55 +1,36 @@
-"""Taking pushes to send them: a lease, for between taking and noting no transaction is open.
+"""Taking the pushes of one row of the outbox, to send them.
 
-Who dies in between leaves a lease that ends: then somebody else takes them.
+Between taking and noting no transaction is open. The row is claimed (`services/job_claims.py`), and
+a queued push belongs to one row: so nobody else sends it meanwhile. When its worker dies, the claim
+ends, and somebody else takes all of them again.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.notifications import PushType
+from models.notifications import PushReason, PushRecord, PushType
 from services.bulk import Writes
-from services.notifications.decide import Preferences
-from services.notifications.plan import ask_for_delivery
+from services.notifications.counted import read_counted
+from services.notifications.decide import MOST_A_DAY, Preferences, after_quiet_hours
+from services.notifications.preferences import lock_preferences, preferences_by_user
 from services.notifications.providers import Outcome
-from services.notifications.settle import DuePush, Resolution, Target
-
-LEASE_S = 120.0
-"""How long a worker may take for the pushes of one job before another thinks it dead."""
-
-_UTC = ZoneInfo("UTC")
+from services.notifications.settle import DuePush, Resolution, Target, in_the_end
 
 _TAKE = text(
     """
-    UPDATE push_records SET leased_until = :leased_until
-    FROM (
-        SELECT id FROM push_records
-        WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued'
-          AND (leased_until IS NULL OR leased_until <= :now)
-        ORDER BY id FOR NO KEY UPDATE
-    ) free
-    WHERE push_records.id = free.id
-    RETURNING push_records.id, user_id, type, title, body, payload, attempts, due_at
-    """
-)
-_HELD = text(
-    """
-    SELECT id, type, leased_until FROM push_records
-    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until > :now
-      AND id <> ALL(CAST(:taken AS uuid[]))
-    """
-)
-_PREFERENCES = text(
-    """
-    SELECT user_id, timezone, enabled, muted_types, quiet_from, quiet_until
-    FROM push_preferences JOIN users ON users.id = user_id
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[]))
+    SELECT push.id, user_id, type, title, body, payload, attempts, due_at, counted_on,
+           users.timezone
+    FROM push_records AS push JOIN users ON users.id = user_id
+    WHERE push.id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued'
+    ORDER BY push.id
     """
 )
 # A device that a worker reached before it died is not tried again.
@@ -66,88 +47,88 @@ _TARGETS = text(
     ORDER BY push.id, devices.id
     """
 )
-_RELEASE = text(
-    """
-    UPDATE push_records SET leased_until = NULL
-    WHERE id = ANY(CAST(:push_ids AS uuid[])) AND status = 'queued' AND leased_until = :leased_until
-    """
-)
 
 
 @dataclass(slots=True)
 class Batch:
-    """Pushes that a worker has taken, until when, and what the providers said of their devices."""
+    """Pushes that a worker has taken, and what the providers said of their devices."""
 
     pushes: list[DuePush]
-    leased_until: datetime
     resolved: dict[UUID, Resolution] = field(default_factory=dict[UUID, Resolution])
     outcomes: dict[UUID, list[tuple[Target, Outcome]]] = field(
         default_factory=lambda: defaultdict[UUID, list[tuple[Target, Outcome]]](list)
     )
 
 
-async def take_pushes(
-    session: AsyncSession, push_ids: Sequence[str], now: datetime, lease_s: float = LEASE_S
-) -> Batch:
-    """Take the pushes that are still to be sent; those that another worker has come again later."""
-    ids = [UUID(push_id) for push_id in push_ids]
-    leased_until = now + timedelta(seconds=lease_s)
-    parameters = {"push_ids": ids, "now": now, "leased_until": leased_until}
-    pushes = {
-        row.id: DuePush(
-            id=row.id,
-            user_id=row.user_id,
-            type=PushType(row.type),
-            title=row.title,
-            body=row.body,
-            payload=row.payload,
-            attempts=row.attempts + 1,
-            due_at=row.due_at,
-            delivered=0,
-            zone=_UTC,
-            preferences=Preferences(),
-        )
-        for row in await session.execute(_TAKE, parameters)
-    }
-    await _come_again(session, ids, list(pushes), now)
+async def take_pushes(session: AsyncSession, push_ids: Sequence[str], now: datetime) -> Batch:
+    """The pushes among those that are still to be sent, with their devices.
+
+    Of which some are resolved already: they come a day late, and that day has its three.
+    """
+    parameters = {"push_ids": [UUID(push_id) for push_id in push_ids]}
+    pushes = {row.id: _push(row) for row in await session.execute(_TAKE, parameters)}
+    batch = Batch(list(pushes.values()))
     if pushes:
         await _load(session, pushes)
-    return Batch(list(pushes.values()), leased_until)
+        await _count_today(session, batch, now)
+    return batch
 
 
-async def release_pushes(session: AsyncSession, batch: Batch) -> None:
-    """Give back what could not be noted, so that the job that failed can take it again."""
-    push_ids = [push.id for push in batch.pushes]
-    parameters = {"push_ids": push_ids, "leased_until": batch.leased_until}
-    await session.execute(_RELEASE, parameters)
-
-
-async def _come_again(
-    session: AsyncSession, ids: Sequence[UUID], taken: Sequence[UUID], now: datetime
-) -> None:
-    """Look again at what somebody else is sending, when the lease has ended: they may be dead."""
-    if len(taken) == len(ids):
-        return
-    parameters = {"push_ids": ids, "taken": taken, "now": now}
-    held = (await session.execute(_HELD, parameters)).all()
-    writes = Writes()
-    again = ((row.id, PushType(row.type), row.leased_until) for row in held)
-    ask_for_delivery(writes, again, now)
-    await writes.flush(session)
+def _push(row: Any) -> DuePush:
+    return DuePush(
+        id=row.id,
+        user_id=row.user_id,
+        type=PushType(row.type),
+        title=row.title,
+        body=row.body,
+        payload=row.payload,
+        attempts=row.attempts + 1,
+        due_at=row.due_at,
+        counted_on=row.counted_on,
+        delivered=0,
+        zone=ZoneInfo(row.timezone),
+        preferences=Preferences(),
+    )
 
 
 async def _load(session: AsyncSession, pushes: Mapping[UUID, DuePush]) -> None:
-    user_ids = sorted({push.user_id for push in pushes.values()})
-    found = await session.execute(_PREFERENCES, {"user_ids": user_ids})
-    by_user = {row.user_id: row for row in found}
-    for push in pushes.values():
-        row = by_user.get(push.user_id)
-        if row is not None:  # none is left of who was erased, and no device either
-            muted = frozenset(PushType(kind) for kind in row.muted_types)
-            push.zone = ZoneInfo(row.timezone)
-            push.preferences = Preferences(row.enabled, muted, row.quiet_from, row.quiet_until)
+    by_user = await preferences_by_user(session, {push.user_id for push in pushes.values()})
+    for push in pushes.values():  # none is left of who was erased, and no device either
+        push.preferences = by_user.get(push.user_id, push.preferences)
     for row in await session.execute(_TARGETS, {"push_ids": list(pushes)}):
         push = pushes[row.push_id]
         if not row.is_answered:
             push.targets.append(Target(row.device_id, row.platform, row.token))
         push.delivered += row.is_delivered
+
+
+async def _count_today(session: AsyncSession, batch: Batch, now: datetime) -> None:
+    """Count late pushes towards the day on which they come, under the lock of planning."""
+    late = [push for push in batch.pushes if push.counted_on not in (None, _comes_on(push, now))]
+    if not late:
+        return
+    user_ids = {push.user_id for push in late}
+    await lock_preferences(session, user_ids)
+    counted = await read_counted(session, user_ids, now)
+    writes = Writes()
+    writes.update(PushRecord, ("id", "counted_on"), _count_late(batch, late, counted, now))
+    await writes.flush(session)
+
+
+def _count_late(
+    batch: Batch, late: Sequence[DuePush], counted: Mapping[int, Counter[date]], now: datetime
+) -> list[tuple[UUID, date]]:
+    moved: list[tuple[UUID, date]] = []
+    for push in late:
+        day = _comes_on(push, now)
+        if counted[push.user_id][day] >= MOST_A_DAY:
+            batch.resolved[push.id] = in_the_end(push, PushReason.DAILY_CAP)
+        else:
+            counted[push.user_id][day] += 1
+            moved.append((push.id, day))
+    return moved
+
+
+def _comes_on(push: DuePush, now: datetime) -> date:
+    """The member's day on which a push that is sent now would come, quiet hours observed."""
+    return after_quiet_hours(now, push).astimezone(push.zone).date()

@@ -1,6 +1,7 @@
 """Whatever crashes, whoever exchanged is told: each exchange is confirmed once and sent.
 
-Servers, workers (a relay in each) and schedulers are killed at random, and Valkey forgets all.
+Servers, workers (a relay in each) and schedulers are killed at random, and Valkey forgets all,
+while a campaign goes out, and providers that are slow with some.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from dev.embedded import StoreUrls
 from models.notifications import DevicePlatform
 from schema.ids import decode_id, encode_id
 from services.mall import open_mall
+from services.notifications.audience import Audience
+from services.notifications.broadcast import Broadcast, broadcast
+from services.transaction import transaction
 from settings import JobSettings
 from tests.concurrency.conftest import Town, members_of, start_servers
 from tests.concurrency.operations import EXCHANGE, Answer, add_members
@@ -43,9 +47,10 @@ pytestmark = pytest.mark.xdist_group("jobs_chaos")
 
 _EXCHANGES, _AT_ONCE, _MEMBERS = 5_000, 24, 60
 _FLUSH_AT, _RESTART_AT = (1_000, 3_500), 2_000
-_RESEND_S, _LONGEST_S, _DOWN_S = 2.0, 600.0, 1.0
+_RESEND_S, _LONGEST_S, _DOWN_S = 2.0, 300.0, 1.0
 _EXCHANGES_BETWEEN_DEATHS, _GONE_S = (100, 300), (0.0, 0.5)
 _PAUSE_AFTER_LOSS_S = 0.2
+_CAMPAIGN_OF, _ONE_SLOW_IN, _SLOW_S = 2_000, 40, 1.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,23 @@ async def _members_with_devices(town: Town) -> list[str]:
         if number % 3 != 2:
             await add_device(town.mall, user_id, f"fcm-{uuid4().hex}", DevicePlatform.ANDROID)
     return names
+
+
+async def _begin_campaign(works: Works) -> None:
+    """For many who are told of nothing else; the phones of some answer slowly."""
+    mall = works.town.mall
+    works.doubles.fcm.slow_s = _SLOW_S
+    user_ids = await add_members(mall, [f"{uuid4().hex}" for _ in range(_CAMPAIGN_OF)], 0)
+    for number, user_id in enumerate(user_ids):
+        token = f"fcm-{uuid4().hex}"
+        await add_device(mall, user_id, token, DevicePlatform.ANDROID)
+        if number % _ONE_SLOW_IN == 0:
+            works.doubles.fcm.script.set(token, "slow")
+    # Wherever it is run: nobody's quiet hours.
+    await execute(mall, "UPDATE users SET timezone = :zone", zone=mall.zone.key)
+    asked = Broadcast(user_ids[0], "News", "For you", {}, Audience(user_ids=user_ids), "key")
+    async with transaction(mall.stores.write) as session:
+        assert (await broadcast(session, asked, mall.clock())).recipients == _CAMPAIGN_OF
 
 
 async def _exchange_all(town: Town, names: Sequence[str], made: list[str]) -> None:
@@ -179,11 +201,13 @@ async def _assert_each_told_once(works: Works, made: Sequence[str]) -> None:
     assert sorted(row.id for row in exchanges) == sorted(made)
     pushes = await execute(
         mall,
-        "SELECT push.id::text, reference, status, count(devices.id) AS devices"
-        " FROM push_records push LEFT JOIN devices USING (user_id)"
-        " WHERE type = 'exchange_confirmation' GROUP BY push.id",
+        "SELECT push.id::text, type, user_id, reference, status, count(devices.id) AS devices"
+        " FROM push_records push LEFT JOIN devices USING (user_id) GROUP BY push.id",
     )
-    assert sorted(push.reference for push in pushes) == sorted(made)
+    confirmed = [push.reference for push in pushes if push.type == "exchange_confirmation"]
+    assert sorted(confirmed) == sorted(made)
+    assert len({push.user_id for push in pushes if push.type == "campaign"}) == _CAMPAIGN_OF
+    assert len(pushes) == len(made) + _CAMPAIGN_OF
     assert {push.status for push in pushes} == {"sent"}
     seen = [*works.doubles.fcm.record.seen, *works.doubles.apns.record.seen]
     requests = _requests_by_push(seen)
@@ -199,6 +223,7 @@ async def test_whatever_crashes_each_exchange_is_confirmed_once(
     """5,000 of them: recorded once, sent, seen by the provider, under one collapse id each."""
     town, made = works.town, list[str]()
     names = await _members_with_devices(town)
+    await _begin_campaign(works)
     async with asyncio.TaskGroup() as group:
         killing = group.create_task(_kill_at_random(works.processes, made))
         group.create_task(_forget_now_and_then(migrated, made))

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs.job import Job, Payload, Queue, SetJob, StepJob
+from jobs.job import Job, Payload, Queue, SetJob, StepJob, TalkJob
 from services.bulk import Writes
 from services.mall import Mall
 from services.outbox import enqueue
@@ -40,9 +41,33 @@ async def _step(mall: Mall, payload: Payload) -> bool:
         return rows.scalar_one() < STEPS - 1  # a statement does not see its own rows
 
 
+async def _hold(_mall: Mall, payload: Payload) -> bool:
+    """Waits, as for a provider, and leaves nothing."""
+    await asyncio.sleep(payload["takes_s"])
+    return False
+
+
+async def _take(_session: AsyncSession, _mall: Mall, payload: Payload) -> list[Payload]:
+    return [payload]
+
+
+async def _talk(_mall: Mall, work: list[Payload], stopping: asyncio.Event) -> None:
+    for payload in work:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(payload.get("takes_s", 0)):
+                await stopping.wait()
+
+
+async def _note(session: AsyncSession, mall: Mall, work: list[Payload], is_ours: bool) -> None:
+    if is_ours:
+        await _trace(session, mall, work)
+
+
 JOBS: dict[str, Job] = {
     "trace": SetJob("trace", _trace, batch=50),
     "steps": StepJob("steps", _step, Queue.BULK),
+    "hold": StepJob("hold", _hold, Queue.BULK),
+    "talk": TalkJob("talk", _take, _talk, _note, Queue.BULK_PUSHES),
 }
 
 

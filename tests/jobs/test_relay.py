@@ -22,6 +22,7 @@ from jobs.worker import work
 from services.mall import Mall, open_mall
 from services.outbox import take_due
 from services.transaction import transaction
+from services.workers import count_workers, join_workers
 from settings import JobSettings, Settings
 from tests.clock import MovableClock
 from tests.concurrency.servers import environment_of
@@ -68,6 +69,55 @@ async def test_rows_are_run_once_and_soon(running_mall: Mall) -> None:
         await ask(mall, "steps", [1_000])
         await all_done(mall)
     assert await traces(mall) == [*range(500), *[1_000] * STEPS]
+
+
+async def test_what_is_prompt_does_not_wait_behind_what_is_bulky(running_mall: Mall) -> None:
+    """However many long jobs hold the threads of their own queue."""
+    mall = running_mall
+    async with working(mall):
+        await ask(mall, "hold", range(20), takes_s=2.0)
+
+        async def are_held() -> bool:
+            rows = await execute(
+                mall, "SELECT count(*) AS held FROM outbox WHERE claim IS NOT NULL"
+            )
+            return rows[0].held == mall.settings.jobs.worker_threads
+
+        await until(are_held)
+        await ask(mall, "trace", range(10))
+        await ask(mall, "talk", [10])
+
+        async def are_traced() -> bool:
+            return await traces(mall) == list(range(11))
+
+        await until(are_traced, 10.0)
+        (held,) = await execute(
+            mall, "SELECT count(*) AS held FROM outbox WHERE job = 'hold' AND done_at IS NULL"
+        )
+        assert held.held > 0
+        await execute(mall, "UPDATE outbox SET done_at = now() WHERE done_at IS NULL")
+
+
+async def test_the_more_workers_the_more_is_under_way(running_mall: Mall) -> None:
+    """Each counts for as long as its connection lives."""
+    mall = running_mall
+
+    async def count() -> int:
+        async with transaction(mall.stores.write) as session:
+            return await count_workers(session)
+
+    async def there_is_one() -> bool:
+        return await count() == 1
+
+    assert await count() == 0
+    async with working(mall):
+        await until(there_is_one)
+        async with mall.stores.engine.connect() as connection:
+            await join_workers(connection)
+            assert await count() == 2
+            await connection.invalidate()
+        await until(there_is_one)
+    assert await count() == 0
 
 
 async def test_rows_wait_until_they_are_due(mall: Mall, clock: MovableClock) -> None:

@@ -1,20 +1,22 @@
 """A row's effect happens once, however often it is sent; failures are tried again, then kept."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from jobs.runner import FIRST_PAUSE_S, MOST_ATTEMPTS, Runner
+from services.calendar import system_clock
 from services.mall import Mall
-from services.outbox import failed_jobs, retry_failed
+from services.outbox import failed_jobs, retry_failed, take_due
 from services.transaction import reading, transaction
-from settings import Settings
+from settings import JobSettings, Settings
 from tests.clock import MovableClock
 from tests.commands import run_command
 from tests.factories import execute
-from tests.jobs.asking import JOBS, STEPS, ask, count_open, prepare, traces
+from tests.jobs.asking import JOBS, STEPS, ask, count_open, prepare, traces, until
 
 
 @pytest.fixture
@@ -125,3 +127,58 @@ async def test_a_worker_that_stops_hands_its_long_job_on(mall: Mall, runner: Run
     assert await count_open(mall) == 1
     await Runner(mall, JOBS).run("steps", ids)
     assert await traces(mall) == [5] * STEPS
+
+
+async def test_a_talk_is_noted_once(mall: Mall, runner: Runner) -> None:
+    """However many copies of its message come, at once or later."""
+    ids = await ask(mall, "talk", [3], takes_s=0.2)
+    await asyncio.gather(*(runner.run("talk", ids) for _ in range(6)))
+    await runner.run("talk", ids)
+    assert await traces(mall) == [3]
+    assert await count_open(mall) == 0
+
+
+async def test_a_talk_that_cannot_be_noted_is_tried_again(mall: Mall, runner: Runner) -> None:
+    """It fails where it is seen, and its row is free for the next attempt."""
+    ids = await ask(mall, "talk", [-1])
+    await runner.run("talk", ids)
+    (left,) = await execute(mall, "SELECT attempts, error, claim, sent_at FROM outbox")
+    assert (left.attempts, left.claim, left.sent_at) == (1, None, None)
+    assert left.error == "ValueError: minus one is never right"
+    await execute(mall, "UPDATE outbox SET payload = '{\"number\": 7}'")
+    await runner.run("talk", ids)
+    assert await traces(mall) == [7]
+
+
+@pytest.mark.parametrize("job", ["talk", "steps"])
+async def test_who_lost_a_row_neither_closes_nor_fails_it(
+    mall: Mall, runner: Runner, job: str
+) -> None:
+    """It fell due while its worker slept, and is another's now."""
+    ids = await ask(mall, job, [-1 if job == "talk" else 5], takes_s=0.3)
+    working = asyncio.create_task(runner.run(job, ids))
+
+    async def is_claimed() -> bool:
+        return bool(await execute(mall, "SELECT id FROM outbox WHERE claim IS NOT NULL"))
+
+    await until(is_claimed)
+    await execute(mall, "UPDATE outbox SET claim = gen_random_uuid()")
+    await working
+    (left,) = await execute(mall, "SELECT attempts, done_at, error, claim FROM outbox")
+    assert (left.attempts, left.done_at, left.error) == (0, None, None)
+    assert left.claim is not None
+
+
+async def test_a_row_is_kept_while_it_is_worked_on(mall: Mall) -> None:
+    """It never falls due, however long its job takes."""
+    await prepare(mall)
+    hurried = replace(mall, settings=replace(mall.settings, jobs=JobSettings(job_resend_s=0.3)))
+    runner = Runner(replace(hurried, clock=system_clock), JOBS)
+    ids = await ask(mall, "talk", [1], takes_s=1.5)
+    working = asyncio.create_task(runner.run("talk", ids))
+    await asyncio.sleep(0.1)
+    while not working.done():
+        async with transaction(mall.stores.write) as session:
+            assert await take_due(session, {"talk": 10}, system_clock(), 0.3) == {}
+        await asyncio.sleep(0.05)
+    assert await traces(mall) == [1]

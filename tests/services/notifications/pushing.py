@@ -46,8 +46,12 @@ class PostOffice:
 
 @asynccontextmanager
 async def post_office(mall: Mall, settings: NotificationSettings) -> AsyncIterator[PostOffice]:
-    """Deliver through the providers of these settings."""
-    async with open_providers(settings) as providers:
+    """Deliver through the providers of these settings, by the clock of the mall."""
+
+    def steady_clock() -> float:
+        return mall.clock().timestamp()
+
+    async with open_providers(settings, steady_clock=steady_clock) as providers:
         yield PostOffice(mall, jobs_with(providers))
 
 

@@ -1,22 +1,16 @@
 """What becomes of pushes, by what the providers answer: never lost in silence, never sent twice
 to a device that has it, and tried again as the provider asks."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from models.notifications import PushType
 from services.mall import Mall
-from services.notifications.deliver import note_outcomes
 from services.notifications.settle import LIFETIME
-from services.notifications.take import LEASE_S, take_pushes
-from services.transaction import transaction
 from settings import NotificationSettings
 from tests.clock import MovableClock
-from tests.doubles.both import Doubles, both_doubles
+from tests.doubles.both import Doubles
 from tests.factories import add_user, execute
 from tests.services.notifications.pushing import (
     PostOffice,
@@ -28,20 +22,6 @@ from tests.services.notifications.pushing import (
 )
 
 IOS = "ab" * 32
-
-
-@pytest.fixture
-async def doubles(tmp_path: Path) -> AsyncIterator[Doubles]:
-    """FCM and APNs."""
-    async with both_doubles(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def office(mall: Mall, doubles: Doubles) -> AsyncIterator[PostOffice]:
-    """Delivers through both."""
-    async with post_office(mall, doubles.settings()) as opened:
-        yield opened
 
 
 async def test_a_push_reaches_every_device_of_the_member(
@@ -202,59 +182,6 @@ async def test_without_credentials_a_push_is_recorded_and_not_sent(mall: Mall) -
     async with post_office(mall, NotificationSettings()) as office:
         await office.deliver()
     assert await pushes(mall) == [("suppressed", "no_credentials")]
-
-
-async def test_a_push_that_its_worker_left_is_sent_by_another(
-    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
-) -> None:
-    """Killed after it sent, before it noted: sent again when the lease ends, to be replaced."""
-    alice = await add_user(mall, "alice")
-    await add_device(mall, alice, "phone")
-    await draft(mall, alice)
-    (row,) = await execute(mall, "SELECT id FROM push_records")
-    async with transaction(mall.stores.write) as session:
-        batch = await take_pushes(session, [str(row.id)], clock())
-    assert len(batch.pushes) == 1
-    await office.deliver()
-    assert doubles.fcm.record.seen == []
-    clock.advance(seconds=LEASE_S + 1)
-    await office.deliver()
-    assert await pushes(mall) == [("sent", None)]
-    assert len(doubles.fcm.record.of("phone")) == 1
-
-
-async def test_many_workers_send_a_push_once(
-    mall: Mall, office: PostOffice, doubles: Doubles
-) -> None:
-    """The same message of the broker, eight times at once, for 100 members."""
-    ids = [await add_user(mall, f"member-{number}") for number in range(100)]
-    for user_id in ids:
-        await add_device(mall, user_id, f"phone-{user_id}")
-    await draft(mall, *ids)
-    (job,) = await execute(mall, "SELECT payload FROM outbox WHERE job = 'deliver_pushes'")
-    run = office.jobs["deliver_pushes"].run
-    await asyncio.gather(*(run(mall, job.payload) for _ in range(8)))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    assert [push.status for push in await pushes(mall)] == ["sent"] * 100
-    assert len(doubles.fcm.record.seen) == 100
-
-
-async def test_a_worker_that_was_thought_dead_changes_nothing_any_more(
-    mall: Mall, office: PostOffice, clock: MovableClock
-) -> None:
-    """It wakes up after another has sent its push: what was noted stays."""
-    alice = await add_user(mall, "alice")
-    await add_device(mall, alice, "phone")
-    await draft(mall, alice)
-    (row,) = await execute(mall, "SELECT id FROM push_records")
-    async with transaction(mall.stores.write) as session:
-        late = await take_pushes(session, [str(row.id)], clock())
-    clock.advance(seconds=LEASE_S + 1)
-    await office.deliver()
-    for push in late.pushes:
-        push.targets.clear()
-    async with transaction(mall.stores.write) as session:
-        await note_outcomes(session, late, clock())
-    assert await pushes(mall) == [("sent", None)]
 
 
 async def test_what_comes_late_waits_for_the_end_of_quiet_hours(

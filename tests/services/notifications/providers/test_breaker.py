@@ -96,6 +96,20 @@ def test_it_stays_open_as_long_as_the_provider_asks(asked_s: float | None, open_
     assert breaker.admit() == Open(open_s)
 
 
+def test_a_provider_that_wants_a_rest_has_it() -> None:
+    """As long as it asks, then one probe; and that was no failure."""
+    clock = UnixClock(0.0)
+    breaker = breaker_at(clock)
+    for rest_s in (20.0, 40.0):
+        leave = breaker.admit()
+        assert isinstance(leave, Attempt)
+        breaker.rest(leave, rest_s)
+        assert breaker.admit() == Open(rest_s)
+        clock.advance(rest_s)
+    assert try_once(breaker, fails=False)
+    assert [try_once(breaker, fails=True) for _ in range(FAILURES)] == [True] * FAILURES
+
+
 @dataclass
 class Naive:
     """What a breaker must do, when attempts come one after the other."""

@@ -8,6 +8,7 @@ import pytest
 from services.notifications.open import open_providers
 from services.notifications.providers import (
     DeviceGone,
+    NotTried,
     Outcome,
     PayloadRejected,
     PushMessage,
@@ -85,7 +86,7 @@ async def test_a_web_push_topic_is_what_browsers_take(
             "malformed",
             PayloadRejected("INVALID_ARGUMENT: Invalid JSON payload received. Unknown name"),
         ),
-        ("too_many_seconds", RetryLater(120, "FCM answered 429 QUOTA_EXCEEDED")),
+        ("too_many_seconds", RetryLater(120, "FCM answered 429 QUOTA_EXCEEDED", is_throttle=True)),
         ("internal", RetryLater(None, "FCM answered 500 INTERNAL", is_outage=True)),
         ("unavailable", RetryLater(120, "FCM answered 503 UNAVAILABLE", is_outage=True)),
         ("bad_gateway", RetryLater(None, "FCM answered 502", is_outage=True)),
@@ -268,11 +269,9 @@ async def test_the_breaker_opens_within_one_batch(doubles: Doubles, clock: UnixC
         provider = providers["android"]
         outcomes = await provider.send(messages)
         assert len(doubles.fcm.record.seen) <= 2 * 3 + 2
-        assert outcomes[-1] == RetryLater(30, "the provider is down", is_outage=True)
+        assert outcomes[-1] == NotTried(30)
         clock.advance(20)
-        assert await provider.send(messages[:1]) == [
-            RetryLater(10, "the provider is down", is_outage=True)
-        ]
+        assert await provider.send(messages[:1]) == [NotTried(10)]
         doubles.fcm.script.default = "success"
         clock.advance(10)
         assert {type(found) for found in await provider.send(messages[:1])} == {Sent}
