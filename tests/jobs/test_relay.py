@@ -4,11 +4,8 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,16 +15,15 @@ import redis
 
 from jobs.broker import open_broker
 from jobs.relay import Relay
-from jobs.worker import work
 from services.mall import Mall, open_mall
 from services.outbox import take_due
 from services.transaction import transaction
 from services.workers import count_workers, join_workers
 from settings import JobSettings, Settings
 from tests.clock import MovableClock
-from tests.concurrency.servers import environment_of
 from tests.factories import execute
 from tests.jobs.asking import JOBS, STEPS, all_done, ask, prepare, traces, until
+from tests.jobs.workers import Start, working
 
 _ROOT = Path(__file__).parents[2]
 
@@ -47,18 +43,6 @@ async def running_mall(settings: Settings) -> AsyncIterator[Mall]:
         await prepare(mall)
         yield mall
     client.flushdb()
-
-
-@asynccontextmanager
-async def working(mall: Mall) -> AsyncIterator[None]:
-    """A worker in this process."""
-    stop = asyncio.Event()
-    worker = asyncio.create_task(work(mall, JOBS, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await worker
 
 
 async def test_rows_are_run_once_and_soon(running_mall: Mall) -> None:
@@ -174,38 +158,6 @@ async def test_a_broker_that_forgets_loses_nothing(running_mall: Mall, settings:
             client.flushdb()
         await all_done(mall)
     assert await traces(mall) == list(range(2_000))
-
-
-Start = Callable[[], subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Start]:
-    """Start worker processes; those that live in the end are killed."""
-    started: list[subprocess.Popen[bytes]] = []
-    environment = environment_of(settings) | {"MALL_JOB_RESEND_S": "1"}
-
-    def start() -> subprocess.Popen[bytes]:
-        with (tmp_path / "worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.jobs.counting_worker"],
-                cwd=_ROOT,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"works\n"
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 async def test_workers_killed_at_any_moment_lose_and_double_nothing(
