@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 # What Debian puts on the path changes to a user of its own, who may not enter this directory.
 _PACKAGED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _SERVER = _PACKAGED if _PACKAGED.exists() else shutil.which("rabbitmq-server")
-_ERLANG = "-start_epmd false -erl_epmd_port {port} -kernel inet_dist_use_interface {{127,0,0,1}}"
+_ERLANG = "-kernel inet_dist_use_interface {127,0,0,1}"
 _START_S, _ROWS = 60.0, 400
 
 
@@ -35,10 +36,14 @@ def _free_port() -> int:
 
 @dataclass
 class Rabbit:
-    """A broker of the test's own, with its files in one directory and no mapper daemon left."""
+    """A broker of the test's own, with its files in one directory.
+
+    Erlang starts a daemon beside it, that maps names of nodes to ports and outlives them.
+    """
 
     directory: Path
     port: int = field(default_factory=_free_port)
+    mapper_port: int = field(default_factory=_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,21 +53,20 @@ class Rabbit:
 
     def start(self) -> None:
         """Start it; it takes connections some seconds later."""
-        dist_port = _free_port()
         (self.directory / "plugins").write_text("[].\n")
         environment = os.environ | {
             "HOME": str(self.directory),
             "RABBITMQ_NODENAME": f"mall{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(dist_port),
+            "RABBITMQ_DIST_PORT": str(_free_port()),
             "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
             "RABBITMQ_LOG_BASE": str(self.directory / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(self.directory / "none"),
-            # Its nodes find each other through a daemon that would outlive the test.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG.format(port=dist_port),
-            "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+            "ERL_EPMD_PORT": str(self.mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
         self.process = subprocess.Popen(
             [str(_SERVER)],
@@ -88,6 +92,19 @@ class Rabbit:
             self.process.wait()
             self.process = None
 
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        environment = os.environ | {"ERL_EPMD_PORT": str(self.mapper_port)}
+        for _ in range(50):  # it refuses until it has noticed that the node is gone
+            done = subprocess.run(
+                ["epmd", "-kill"], env=environment, capture_output=True, check=False
+            )
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"epmd lives on: {done.stdout!r}")
+
 
 @pytest.fixture
 def rabbit(tmp_path: Path) -> Iterator[Rabbit]:
@@ -97,7 +114,7 @@ def rabbit(tmp_path: Path) -> Iterator[Rabbit]:
     broker = Rabbit(tmp_path)
     broker.start()
     yield broker
-    broker.kill()
+    broker.end()
 
 
 @pytest.fixture
