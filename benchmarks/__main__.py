@@ -66,7 +66,8 @@ def _broadcast(running: Bench, directory: Path, recipients: int) -> BroadcastFou
     """A broadcast to that many, who are members of the mall already; None for nobody."""
     if not recipients:
         return None
-    return run_broadcast(running, directory, recipients=min(recipients, running.users))
+    told = min(recipients, running.users)
+    return run_broadcast(running, directory, recipients=told, delivered=told)
 
 
 def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:

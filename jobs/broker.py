@@ -51,15 +51,10 @@ def open_broker(settings: Settings) -> Broker:
     )
 
 
-def declare_actors(broker: Broker, perform: Perform) -> None:
-    """Let workers of this broker run messages: one actor per queue."""
-    for queue in Queue:
-        declare = actor(
-            broker=broker,
-            actor_name=_ACTOR.format(queue=queue),
-            queue_name=queue,
-        )
-        declare(perform)
+def declare_actor(broker: Broker, queue: Queue, perform: Perform) -> None:
+    """Let the worker of this broker run the messages of a queue."""
+    declare = actor(broker=broker, actor_name=_ACTOR.format(queue=queue), queue_name=queue)
+    declare(perform)
 
 
 def send(broker: Broker, job: Job, ids: Sequence[int]) -> None:

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import structlog
-from dramatiq import Broker, Worker
+from dramatiq import Worker
 
-from jobs.broker import declare_actors, open_broker
+from jobs.broker import Perform, declare_actor, open_broker
 from jobs.job import Job, Queue
 from jobs.relay import Relay
 from jobs.runner import Runner
@@ -27,8 +27,8 @@ _log = structlog.get_logger(__name__)
 async def work(mall: Mall, jobs: Mapping[str, Job], stop: asyncio.Event) -> None:
     """Relay and run jobs until `stop` is set; what is running ends first."""
     runner = Runner(mall, jobs)
+    workers = _start(mall, runner)
     broker = open_broker(mall.settings)
-    workers = _start(mall, broker, runner)
     relay = asyncio.create_task(Relay(mall, broker, jobs).run())
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -39,13 +39,11 @@ async def work(mall: Mall, jobs: Mapping[str, Job], stop: asyncio.Event) -> None
         relay.cancel()
         stopped.cancel()
         runner.stop()
-        await asyncio.gather(
-            *(asyncio.to_thread(worker.stop, int(GRACE_S * 1000)) for worker in workers)
-        )
+        await asyncio.gather(*(asyncio.to_thread(_stop, worker) for worker in workers))
         broker.close()
 
 
-def _start(mall: Mall, broker: Broker, runner: Runner) -> list[Worker]:
+def _start(mall: Mall, runner: Runner) -> list[Worker]:
     loop = asyncio.get_running_loop()
 
     def perform(name: str, ids: Sequence[int]) -> None:
@@ -54,16 +52,24 @@ def _start(mall: Mall, broker: Broker, runner: Runner) -> list[Worker]:
             return
         asyncio.run_coroutine_threadsafe(runner.run(name, ids), loop).result()
 
-    declare_actors(broker, perform)
+    workers = [_start_one(mall, queue, perform) for queue in Queue]
     threads = mall.settings.jobs.worker_threads
-    workers = [
-        Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=_LOOK_EVERY_MS)
-        for queue in Queue
-    ]
-    for worker in workers:
-        # Of what is fetched and waits here no other worker can take any. Dramatiq's own setting
-        # is a variable of the environment.
-        worker.queue_prefetch = threads
-        worker.start()
     _log.info("worker_runs", queues=len(workers), threads_per_queue=threads)
     return workers
+
+
+def _start_one(mall: Mall, queue: Queue, perform: Perform) -> Worker:
+    """Dramatiq knows one worker per broker, hence a broker for each queue."""
+    broker, threads = open_broker(mall.settings), mall.settings.jobs.worker_threads
+    declare_actor(broker, queue, perform)
+    worker = Worker(broker, worker_threads=threads, worker_timeout=_LOOK_EVERY_MS)
+    # What is fetched and waits here no other worker can take. Dramatiq's own setting for it is a
+    # variable of the environment.
+    worker.queue_prefetch = threads
+    worker.start()
+    return worker
+
+
+def _stop(worker: Worker) -> None:
+    worker.stop(int(GRACE_S * 1000))
+    worker.broker.close()

@@ -47,6 +47,6 @@ class CampaignsMutation:
             input.audience.chosen(),
             input.idempotency_key,
         )
-        async with transaction(context.mall.stores.write) as session:
+        async with transaction(context.mall.stores.bulk) as session:  # it counts many
             begun = await broadcast(session, asked, context.now())
         return BroadcastPushSuccess.of(begun)
