@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from jobs.schedule import Scheduled
 from jobs.scheduler import LEADER_LOCK, keep_schedule, tick
@@ -164,6 +165,37 @@ async def test_another_takes_over(
         return await leader(mall) not in (None, led)
 
     os.kill(first.pid, end)
+    await until(is_led_by_another, _TAKE_OVER_S)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def test_a_leader_frozen_in_the_middle_of_a_transaction_is_replaced(
+    running_mall: Mall, start_scheduler: Start
+) -> None:
+    """Its statement ends while it sleeps, and leaves the transaction open."""
+    mall = running_mall
+    first = start_scheduler()
+    await until(lambda: leader(mall))
+    led = await leader(mall)
+    async with transaction(mall.stores.write) as session:
+        await session.execute(text("LOCK TABLE scheduled_jobs IN ACCESS EXCLUSIVE MODE"))
+
+        async def waits_in_a_transaction() -> bool:
+            waiting = await execute(
+                mall,
+                "SELECT pid FROM pg_stat_activity WHERE pid = :pid AND wait_event_type = 'Lock'",
+                pid=led,
+            )
+            return bool(waiting)
+
+        await until(waits_in_a_transaction)
+        os.kill(first.pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(keep_schedule(mall, SCHEDULE))
+
+    async def is_led_by_another() -> bool:
+        return await leader(mall) not in (None, led)
+
     await until(is_led_by_another, _TAKE_OVER_S)
     waiting.cancel()
     await asyncio.wait([waiting])
