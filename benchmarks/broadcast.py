@@ -102,7 +102,7 @@ _STATES = """
 
 @dataclass(frozen=True, slots=True)
 class BroadcastFound:
-    """What a broadcast took; `peak_mib` is the worker's, the higher of planning and delivering."""
+    """What a broadcast took; the peaks of memory are those of the two workers, in MiB."""
 
     recipients: int
     delivered: int
@@ -110,7 +110,8 @@ class BroadcastFound:
     planned_per_second: float
     delivered_per_second: float
     bare_per_second: float
-    peak_mib: float
+    planning_mib: float
+    delivering_mib: float
 
     def __str__(self) -> str:
         """A line of the report."""
@@ -119,7 +120,7 @@ class BroadcastFound:
             f" ({self.delivered:,} devices, {self.delivered_per_second:,.0f}/s delivered against"
             f" {self.bare_per_second:,.0f}/s; {self.recipients:,} planned at"
             f" {self.planned_per_second:,.0f}/s, counted in {self.counted_s:.1f} s;"
-            f" peak {self.peak_mib:,.0f} MiB)"
+            f" peaks {self.planning_mib:,.0f} and {self.delivering_mib:,.0f} MiB)"
         )
 
 
@@ -155,7 +156,8 @@ def run_broadcast(
         recipients / planning_s,
         sent / delivering_s,
         sent / bare_s,
-        max(planning_mib, delivering_mib),
+        planning_mib,
+        delivering_mib,
     )
 
 
