@@ -81,7 +81,8 @@ def failed(
                 f"{job.id}  {job.job}  {job.failed_at:%Y-%m-%d %H:%M:%SZ}"
                 f"  {job.attempts} attempts  {job.error}"
             )
-        typer.echo(f"{len(found)} failed" if found else "No job has failed.", err=True)
+        more = " or more" if len(found) == limit else ""
+        typer.echo(f"{len(found)}{more} failed" if found else "No job has failed.", err=True)
         return 1 if found else 0
 
     run_in_mall(load_settings(), show)

@@ -25,6 +25,7 @@ _NAMESPACE = "{points-mall}"
 # With Dramatiq's defaults a killed worker's messages were not seen again in 200 s.
 _HEARTBEAT_TIMEOUT_MS = 15_000
 _MAINTENANCE_CHANCE = 100_000  # of a million commands
+_BLOCKED_FOR_S = 10
 _ACTOR = "run_{queue}"
 
 
@@ -34,7 +35,7 @@ def open_broker(settings: Settings) -> Broker:
     if url is None:
         raise SettingsError("set MALL_BROKER_URL or MALL_REDIS_URL")
     if url.startswith("amqp"):
-        return RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])
+        return RabbitmqBroker(url=_bounded(url), confirm_delivery=True, middleware=[])
     timeout_s = settings.stores.redis_timeout_s
     client = redis.Redis.from_url(
         url,
@@ -49,6 +50,13 @@ def open_broker(settings: Settings) -> Broker:
         maintenance_chance=_MAINTENANCE_CHANCE,
         middleware=[],
     )
+
+
+def _bounded(url: str) -> str:
+    """With a limit to how long RabbitMQ may let us wait when it is short of memory or disk."""
+    if "blocked_connection_timeout" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}blocked_connection_timeout={_BLOCKED_FOR_S}"
 
 
 def declare_actor(broker: Broker, queue: Queue, perform: Perform) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -58,13 +59,16 @@ class TalkJob(Generic[WorkT]):
     `take` reads what the row is about. `talk` tells others, keeps in the work what they answered,
     and lets go of what it has not begun once the event is set. `note` writes the answers down, in
     one transaction with the note that the row is done; when it is told that the row is no longer
-    this worker's, for another has taken it, then only what is true whoever had it.
+    this worker's, for another has taken it, then only what is true whoever had it. It may return
+    when the row is to come again instead, for nobody could be told anything.
+
+    The rows of a message are worked on at once: a thread is not one row that waits for others.
     """
 
     name: str
     take: Callable[[AsyncSession, Mall, Payload], Awaitable[WorkT]]
     talk: Callable[[Mall, WorkT, asyncio.Event], Awaitable[None]]
-    note: Callable[[AsyncSession, Mall, WorkT, bool], Awaitable[None]]
+    note: Callable[[AsyncSession, Mall, WorkT, bool], Awaitable[datetime | None]]
     queue: Queue
     batch: int = 1
 

@@ -10,7 +10,9 @@ import structlog
 from services.errors import ServiceUnavailable
 from services.job_claims import Claim, keep_claim
 from services.mall import Mall
-from services.transaction import transaction
+from services.transaction import reading
+
+_TRY_AGAIN_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -29,15 +31,18 @@ async def kept(mall: Mall, claim: Claim) -> AsyncGenerator[asyncio.Event]:
 
 async def _keep(mall: Mall, claim: Claim, lost: asyncio.Event) -> None:
     resend_s = mall.settings.jobs.job_resend_s
+    wait_s = resend_s / 3
     while True:
-        await asyncio.sleep(resend_s / 3)
+        await asyncio.sleep(wait_s)
         try:
-            async with transaction(mall.stores.write) as session:
+            async with reading(mall.stores.read) as session:  # one statement, which stands alone
                 due_at = mall.clock() + timedelta(seconds=resend_s)
                 is_ours = await keep_claim(session, claim, due_at)
         except ServiceUnavailable as error:  # at worst the row falls due and another takes it
-            _log.warning("claim_not_kept", id=claim.id, error=str(error))
+            _log.warning("claim_not_kept", id=claim.id, error=f"{type(error).__name__}: {error}")
+            wait_s = min(_TRY_AGAIN_S, resend_s / 3)
             continue
+        wait_s = resend_s / 3
         if not is_ours:
             lost.set()
             return

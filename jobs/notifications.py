@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +21,8 @@ async def _plan(session: AsyncSession, mall: Mall, payloads: Sequence[Payload]) 
         await plan_page(session, UUID(payload["campaign_id"]), mall.clock())
 
 
+_ROWS_AT_ONCE = 25  # most hold one confirmation
+
 JOBS = (SetJob(PLAN_JOB, _plan, Queue.BULK, batch=1),)
 
 
@@ -27,8 +30,8 @@ async def _take(session: AsyncSession, mall: Mall, payload: Payload) -> Batch:
     return await take_pushes(session, payload["push_ids"], mall.clock())
 
 
-async def _note(session: AsyncSession, mall: Mall, batch: Batch, is_ours: bool) -> None:
-    await note_outcomes(session, batch, mall.clock(), is_ours=is_ours)
+async def _note(session: AsyncSession, mall: Mall, batch: Batch, is_ours: bool) -> datetime | None:
+    return await note_outcomes(session, batch, mall.clock(), is_ours=is_ours)
 
 
 def delivery_jobs(providers: Mapping[Platform, PushProvider]) -> tuple[TalkJob[Batch], ...]:
@@ -41,6 +44,6 @@ def delivery_jobs(providers: Mapping[Platform, PushProvider]) -> tuple[TalkJob[B
         await send_pushes(batch, providers, mall.clock(), stopping, is_awaited=False)
 
     return (
-        TalkJob(DELIVERY_JOB, _take, send_awaited, _note, Queue.PROMPT_PUSHES),
+        TalkJob(DELIVERY_JOB, _take, send_awaited, _note, Queue.PROMPT_PUSHES, _ROWS_AT_ONCE),
         TalkJob(BULK_DELIVERY_JOB, _take, send_many, _note, Queue.BULK_PUSHES),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from dramatiq import Broker
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.broker import send
 from jobs.job import Job
@@ -46,15 +46,16 @@ class Relay:
         """Relay until cancelled; stores that are away are waited for."""
         while True:
             try:
-                async with self._listening():
+                async with self._listening() as connection:
                     while True:
                         self._wake.clear()
+                        await self._count_workers(connection)
                         if not await self.relay_once():
                             await self._wait()
             except Exception as error:
                 if not is_store_away(error):
                     raise
-                _log.warning("relay_interrupted", error=str(error))
+                _log.warning("relay_interrupted", error=_said(error))
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def relay_once(self) -> int:
@@ -64,29 +65,31 @@ class Relay:
         relay that dies in between leaves rows that fall due again.
         """
         mall = self.mall
-        async with transaction(mall.stores.write) as session:
-            most = await self._room(session)
-            resend_s = mall.settings.jobs.job_resend_s
-            taken = await take_due(session, most, mall.clock(), resend_s)
+        resend_s = mall.settings.jobs.job_resend_s
+        async with reading(mall.stores.read) as session:  # one statement, which stands alone
+            taken = await take_due(session, self._room(), mall.clock(), resend_s)
         for name, ids in taken.items():
             try:
                 await asyncio.to_thread(send, self.broker, self.jobs[name], ids)
             except Exception as error:  # noqa: BLE001 — of whatever broker; the rows stay due
-                _log.warning("broker_away", job=name, rows=len(ids), error=str(error))
+                _log.warning("broker_away", job=name, rows=len(ids), error=_said(error))
                 await self._give_back(ids)
         return sum(map(len, taken.values()))
 
-    async def _room(self, session: AsyncSession) -> dict[str, int]:
+    def _room(self) -> dict[str, int]:
         """How many rows of each job may be under way: what the workers there are can do soon.
 
         More would only wait in the broker, and be sent again because it waits.
         """
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._count_workers_at_s:
-            self._workers = max(1, await count_workers(session))
-            self._count_workers_at_s = now_s + _COUNT_WORKERS_EVERY_S
         threads = self.mall.settings.jobs.worker_threads * self._workers
         return {name: job.batch * threads * _ROUNDS_IN_FLIGHT for name, job in self.jobs.items()}
+
+    async def _count_workers(self, connection: AsyncConnection) -> None:
+        """Now and then, on the connection that listens: so that it is noticed when that is dead."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._count_workers_at_s:
+            self._workers = max(1, await count_workers(connection))
+            self._count_workers_at_s = now_s + _COUNT_WORKERS_EVERY_S
 
     async def _give_back(self, ids: Sequence[int]) -> None:
         async with transaction(self.mall.stores.write) as session:
@@ -108,7 +111,7 @@ class Relay:
             return
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncGenerator[None]:
+    async def _listening(self) -> AsyncGenerator[AsyncConnection]:
         """Hear of new rows on a connection of its own, which counts this worker as there."""
         async with self.mall.stores.engine.connect() as connection:
             raw: Any = (await connection.get_raw_connection()).driver_connection
@@ -117,10 +120,16 @@ class Relay:
                 self._wake.set()
 
             await join_workers(connection)
+            self._count_workers_at_s = 0.0
             await raw.add_listener(CHANNEL, hear)
             try:
-                yield
+                yield connection
             finally:
                 if not raw.is_closed():
                     await raw.remove_listener(CHANNEL, hear)
                 await connection.invalidate()  # with it goes the lock that counts
+
+
+def _said(error: Exception) -> str:
+    """Some errors have no text but their type."""
+    return f"{type(error).__name__}: {error}"

@@ -8,26 +8,28 @@ pauses, and in the end kept as failed.
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from jobs.job import Job, SetJob, StepJob, TalkJob
+from jobs.job import Job, Queue, SetJob, StepJob, TalkJob
 from jobs.keeper import kept
 from services.backoff import pause_s
 from services.errors import ServiceUnavailable
-from services.job_claims import Claim, claim_row, close_claimed, give_back
+from services.job_claims import Claim, claim_row, close_claimed, give_back, hold_claim
 from services.mall import Mall
-from services.outbox import Message, lock_open, mark_done, note_failure
-from services.transaction import Contended, is_store_away, transaction
+from services.outbox import Message, lock_open, mark_done, note_failure, note_not_sent
+from services.transaction import Contended, is_store_away, reading, transaction
 
 MOST_ATTEMPTS = 10
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3_600.0
 _LONGEST_ERROR = 500
+_AFTER_INTERRUPTION_S = 2.0
 # What others were told has to be noted, or they are told again: worth some waiting.
 _PAUSES_BEFORE_NOTING_S = (0.2, 1.0, 5.0)
 
@@ -52,14 +54,16 @@ class Runner:
         if isinstance(job, SetJob):
             await self._run_set(job, ids)
         else:
-            for identifier in ids:
-                await self._run_claimed(job, Claim(identifier))
+            await asyncio.gather(*(self._run_claimed(job, Claim(number)) for number in ids))
 
     async def _run_set(self, job: SetJob, ids: Sequence[int]) -> None:
         try:
             await self._run_together(job, ids)
         except Exception as error:  # noqa: BLE001 — it is noted, and belongs to the rows
-            if _is_interruption(error) or len(ids) == 1:
+            if _is_interruption(error):
+                _log_interruption(job, ids, error)
+                await self._let_come_soon(ids)
+            elif len(ids) == 1:
                 await self._fail(job, ids[0], error)
             else:  # one bad row must not fail its neighbours
                 for identifier in ids:
@@ -67,8 +71,9 @@ class Runner:
 
     async def _run_together(self, job: SetJob, ids: Sequence[int]) -> None:
         mall = self.mall
-        async with transaction(mall.stores.write) as session:
-            messages = await lock_open(session, ids)
+        stores = mall.stores
+        async with transaction(stores.bulk if job.queue is Queue.BULK else stores.write) as session:
+            messages = await lock_open(session, ids, mall.clock())
             if not messages:
                 return
             await job.run(session, mall, [message.payload for message in messages])
@@ -81,12 +86,15 @@ class Runner:
             else:
                 await self._talk(job, claim)
         except Exception as error:  # noqa: BLE001 — it is noted, and belongs to the row
-            await self._fail(job, claim.id, error, claim.claim)
+            if _is_interruption(error):
+                _log_interruption(job, [claim.id], error)
+                await self._let_come_soon([claim.id], claim)
+            else:
+                await self._fail(job, claim.id, error, claim.claim)
 
     async def _run_in_steps(self, job: StepJob, claim: Claim) -> None:
         mall = self.mall
-        async with transaction(mall.stores.write) as session:
-            message = await claim_row(session, claim, self._resend_at())
+        message = await self._claim(claim)
         if message is None:
             return
         async with kept(mall, claim) as lost:
@@ -102,12 +110,12 @@ class Runner:
 
     async def _talk(self, job: TalkJob[Any], claim: Claim) -> None:
         mall = self.mall
-        async with transaction(mall.stores.write) as session:
-            message = await claim_row(session, claim, self._resend_at())
-            if message is None:
-                return
-            work = await job.take(session, mall, message.payload)
+        message = await self._claim(claim)
+        if message is None:
+            return
         async with kept(mall, claim):
+            async with transaction(mall.stores.write) as session:
+                work = await job.take(session, mall, message.payload)
             await job.talk(mall, work, self.stopping)
             await self._note(job, work, claim)
 
@@ -116,8 +124,12 @@ class Runner:
         for pause_before_s in (*_PAUSES_BEFORE_NOTING_S, None):
             try:
                 async with transaction(mall.stores.write) as session:
-                    is_ours = await close_claimed(session, claim, mall.clock())
-                    await job.note(session, mall, work, is_ours)
+                    is_ours = await hold_claim(session, claim)
+                    again_at = await job.note(session, mall, work, is_ours)
+                    if again_at is None:
+                        await close_claimed(session, claim, mall.clock())
+                    else:
+                        await give_back(session, claim, again_at)
             except ServiceUnavailable:
                 if pause_before_s is None:
                     raise
@@ -125,15 +137,27 @@ class Runner:
             else:
                 return
 
-    def _resend_at(self) -> datetime:
-        return self.mall.clock() + timedelta(seconds=self.mall.settings.jobs.job_resend_s)
+    async def _claim(self, claim: Claim) -> Message | None:
+        """Committed before any work begins, so that whatever goes wrong with it can be noted."""
+        mall = self.mall
+        now = mall.clock()
+        due_at = now + timedelta(seconds=mall.settings.jobs.job_resend_s)
+        async with reading(mall.stores.read) as session:  # one statement, which stands alone
+            return await claim_row(session, claim, now, due_at)
+
+    async def _let_come_soon(self, ids: Sequence[int], claim: Claim | None = None) -> None:
+        """Let rows whose job was interrupted come again in a moment, where that can be said."""
+        due_at = self.mall.clock() + timedelta(seconds=_AFTER_INTERRUPTION_S)
+        with suppress(ServiceUnavailable):  # they fall due again by themselves, later
+            async with transaction(self.mall.stores.write) as session:
+                if claim is None:
+                    await note_not_sent(session, ids, due_at)
+                else:
+                    await give_back(session, claim, due_at)
 
     async def _fail(
         self, job: Job, identifier: int, error: Exception, claim: UUID | None = None
     ) -> None:
-        if _is_interruption(error):  # nothing can be noted: the row falls due again by itself
-            _log.warning("job_interrupted", job=job.name, id=identifier, error=str(error))
-            return
         try:
             await self._note_failure(job, identifier, error, claim)
         except Exception as away:  # noqa: BLE001
@@ -144,15 +168,20 @@ class Runner:
     ) -> None:
         mall = self.mall
         async with transaction(mall.stores.write) as session:
-            for message in await lock_open(session, [identifier]):
+            for message in await lock_open(session, [identifier], mall.clock()):
                 again_s = _again_s(message)
                 now = mall.clock()
                 due_at = None if again_s is None else now + timedelta(seconds=again_s)
                 text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
-                await note_failure(session, identifier, text, now, due_at, claim)
-                _log.error(
-                    "job_failed", job=job.name, id=identifier, again_s=again_s, exc_info=error
-                )
+                if await note_failure(session, identifier, text, now, due_at, claim):
+                    _log.error(
+                        "job_failed", job=job.name, id=identifier, again_s=again_s, exc_info=error
+                    )
+
+
+def _log_interruption(job: Job, ids: Sequence[int], error: Exception) -> None:
+    text = f"{type(error).__name__}: {error}"
+    _log.warning("job_interrupted", job=job.name, rows=len(ids), error=text)
 
 
 def _is_interruption(error: Exception) -> bool:

@@ -40,7 +40,7 @@ async def work(mall: Mall, jobs: Mapping[str, Job], stop: asyncio.Event) -> None
         stopped.cancel()
         runner.stop()
         await asyncio.gather(*(asyncio.to_thread(_stop, worker) for worker in workers))
-        broker.close()
+        await asyncio.to_thread(broker.close)
 
 
 def _start(mall: Mall, runner: Runner) -> list[Worker]:

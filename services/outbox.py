@@ -22,6 +22,8 @@ CHANNEL = "outbox"
 
 _COLUMNS = ("job", "payload", "created_at", "due_at")
 _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
+IS_UP = f"{_IS_OPEN} AND (sent_at IS NOT NULL OR due_at <= :now)"
+"""Open, and not waiting: a late copy of a message must not skip the pause after a failure."""
 
 # A row is taken by one relay only, and no relay waits for another.
 _TAKE_DUE = text(
@@ -60,7 +62,7 @@ _NEXT_DUE = text(
 _LOCK_OPEN = text(
     f"""
     SELECT id, payload, attempts FROM outbox
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND {IS_UP}
     ORDER BY id FOR UPDATE SKIP LOCKED
     """
 )
@@ -72,8 +74,9 @@ _DONE = text(
 )
 _NOT_SENT = text(
     f"""
-    UPDATE outbox SET due_at = :now, sent_at = NULL
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND claim IS NULL AND {_IS_OPEN}
+    UPDATE outbox SET due_at = :due_at, sent_at = NULL
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND claim IS NULL AND sent_at IS NOT NULL
+      AND {_IS_OPEN}
     """
 )
 _FAILED = text(
@@ -176,9 +179,10 @@ async def next_due(session: AsyncSession, jobs: Sequence[str]) -> datetime | Non
     return (await session.execute(_NEXT_DUE, {"jobs": list(jobs)})).scalar_one()
 
 
-async def lock_open(session: AsyncSession, ids: Sequence[int]) -> list[Message]:
-    """The rows that are still to be done, locked; those that somebody does right now are left."""
-    return [Message(*row) for row in await session.execute(_LOCK_OPEN, {"ids": list(ids)})]
+async def lock_open(session: AsyncSession, ids: Sequence[int], now: datetime) -> list[Message]:
+    """The rows that are to be done now, locked; those that somebody does right now are left."""
+    found = await session.execute(_LOCK_OPEN, {"ids": list(ids), "now": now})
+    return [Message(*row) for row in found]
 
 
 async def mark_done(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
@@ -186,9 +190,9 @@ async def mark_done(session: AsyncSession, ids: Sequence[int], now: datetime) ->
     await session.execute(_DONE, {"ids": list(ids), "now": now})
 
 
-async def note_not_sent(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
-    """Let rows fall due now that were taken and could not be sent."""
-    await session.execute(_NOT_SENT, {"ids": list(ids), "now": now})
+async def note_not_sent(session: AsyncSession, ids: Sequence[int], due_at: datetime) -> None:
+    """Let rows fall due then that were taken and could not be sent, or not be begun."""
+    await session.execute(_NOT_SENT, {"ids": list(ids), "due_at": due_at})
 
 
 async def note_failure(
@@ -198,13 +202,14 @@ async def note_failure(
     now: datetime,
     due_at: datetime | None,
     claim: UUID | None = None,
-) -> None:
+) -> bool:
     """Note that a job failed: to be tried again at `due_at`, or for good (None).
 
-    Nothing is noted of a row that somebody else has claimed meanwhile.
+    False, and nothing noted, when somebody else has claimed the row meanwhile.
     """
     parameters = {"id": identifier, "error": error, "now": now, "due_at": due_at, "claim": claim}
-    await session.execute(_FAILED, parameters)
+    result: Any = await session.execute(_FAILED, parameters)
+    return result.rowcount == 1
 
 
 async def failed_jobs(session: AsyncSession, limit: int) -> list[FailedJob]:

@@ -4,7 +4,7 @@ No heartbeat to keep, and none to wait for: a lock ends with its session.
 """
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 _KEY = 0x776F726B  # "work"; below 2^32, so that pg_locks shows it as objid alone
 
@@ -24,6 +24,8 @@ async def join_workers(connection: AsyncConnection) -> None:
     await connection.commit()
 
 
-async def count_workers(session: AsyncSession) -> int:
+async def count_workers(connection: AsyncConnection) -> int:
     """The workers that are connected now."""
-    return (await session.execute(_COUNT, {"key": _KEY})).scalar_one()
+    found = (await connection.execute(_COUNT, {"key": _KEY})).scalar_one()
+    await connection.commit()
+    return found

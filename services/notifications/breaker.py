@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
+# Its answer is near: who has to wait for it does not wait for another whole rest.
+_WHILE_PROBED_S = 2.0
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -55,7 +58,7 @@ class Breaker:
         if rest_s > 0:
             return Open(rest_s)
         if self._probe is not None:
-            return Open(self._open_s)
+            return Open(_WHILE_PROBED_S)
         self._probe = self._attempt(is_probe=True)
         return self._probe
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 _READ_COUNTED = text(
     """
     SELECT user_id, counted_on, count(*) AS pushes FROM push_records
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status <> 'suppressed'
+    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND status IN ('queued', 'sent')
       AND counted_on BETWEEN CAST(:today AS date) - 1 AND CAST(:today AS date) + 3
     GROUP BY user_id, counted_on
     """

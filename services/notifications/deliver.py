@@ -8,7 +8,7 @@ therefore, and never in silence.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -106,11 +106,17 @@ async def send_pushes(
 
 async def note_outcomes(
     session: AsyncSession, batch: Batch, now: datetime, *, is_ours: bool = True
-) -> None:
+) -> datetime | None:
     """Write down what became of every push; what is to be tried again is asked for.
 
-    When another worker has taken them meanwhile, only what devices got is noted.
+    When another worker has taken them meanwhile, only what devices got is noted. When no provider
+    was asked for any of them nothing is written, and they are to come again as they are, at the
+    instant that is returned.
     """
+    wait_s = batch.wait_s
+    if wait_s is not None:
+        _log.info("pushes_put_off", pushes=len(batch.pushes), wait_s=wait_s)
+        return _rounded(now + timedelta(seconds=wait_s))
     writes = Writes()
     await _drop_devices(session, batch)  # devices before pushes, as erasing does
     ours = await _still_queued(session, batch) if is_ours else []
@@ -122,8 +128,9 @@ async def note_outcomes(
     _ask_again(writes, ours, resolutions, now)
     await writes.flush(session)
     for key, found in resolutions.items():
-        if found.status is not PushStatus.SENT:
+        if found.reason is not None:
             _log.info("push_not_sent", push=str(key), status=found.status, reason=found.reason)
+    return None
 
 
 async def _still_queued(session: AsyncSession, batch: Batch) -> list[DuePush]:

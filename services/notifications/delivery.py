@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from math import ceil
 
 import structlog
 
@@ -15,10 +16,11 @@ from services.notifications.providers import (
     RetryLater,
 )
 
-# Of the places at a provider one in so many takes only what a member waits for.
+# Of the places at a provider one in so many takes only what a member waits for, if there are two.
 _ONE_PLACE_AWAITED_IN = 4
 # What a provider that wants no more is given when it does not say for how long (FCM's own advice).
 _REST_S = 60.0
+_LONGEST_REST_S = 600.0  # then one is tried, whatever was asked for
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -31,8 +33,8 @@ class Delivery:
         self._channel = channel
         self._breaker = breaker
         self._places = asyncio.Semaphore(concurrency)
-        kept_free = concurrency // _ONE_PLACE_AWAITED_IN
-        self._places_of_many = asyncio.Semaphore(max(1, concurrency - kept_free))
+        kept_free = ceil(concurrency / _ONE_PLACE_AWAITED_IN) if concurrency > 1 else 0
+        self._places_of_many = asyncio.Semaphore(concurrency - kept_free)
 
     async def send(
         self,
@@ -84,7 +86,8 @@ class Delivery:
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         match outcome:
             case RetryLater(after_s=after_s, is_throttle=True):
-                self._breaker.rest(attempt, _REST_S if after_s is None else after_s)
+                rest_s = _REST_S if after_s is None else min(after_s, _LONGEST_REST_S)
+                self._breaker.rest(attempt, rest_s)
             case RetryLater(after_s=after_s, is_outage=is_outage):
                 self._breaker.settle(attempt, failed=is_outage, after_s=after_s)
             case _:

@@ -19,6 +19,7 @@ from services.notifications.retry_after import retry_after_s
 
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+_QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 _OK, _UNAUTHORIZED, _TOO_MANY_REQUESTS = 200, 401, 429
 
 
@@ -39,6 +40,7 @@ class _Error:
     status: str
     message: str
     fields: frozenset[str]
+    quotas: tuple[str, ...]
 
     @property
     def reason(self) -> str:
@@ -93,10 +95,15 @@ def _for_later(answer: FcmAnswer, error: _Error, now: float) -> RetryLater:
     reason = f"FCM answered {answer.status} {error.reason}".rstrip()
     wait_s = retry_after_s(answer.retry_after, now)
     if answer.status == _TOO_MANY_REQUESTS:
-        # The quota is the project's. A device has one too, of 240 a minute, which is far from what
-        # any member is sent.
-        return RetryLater(wait_s, reason, is_throttle=True)
+        # A device has a limit of its own (240 a minute), and must not silence all others.
+        return RetryLater(wait_s, reason, is_throttle=not _is_about_a_device(error))
     return RetryLater(wait_s, reason, is_outage=error.code != "THIRD_PARTY_AUTH_ERROR")
+
+
+def _is_about_a_device(error: _Error) -> bool:
+    """Whether a quota is one device's or topic's; what FCM says of it is text only."""
+    said = " ".join((error.message, *error.quotas)).lower()
+    return "device" in said or "topic" in said
 
 
 def _read_error(body: bytes) -> _Error:
@@ -108,6 +115,7 @@ def _read_error(body: bytes) -> _Error:
         status=str(error.get("status", "")),
         message=str(error.get("message", "")),
         fields=frozenset(_violated_fields(details)),
+        quotas=tuple(_exceeded_quotas(details)),
     )
 
 
@@ -116,6 +124,13 @@ def _violated_fields(details: list[Mapping[str, Any]]) -> Iterator[str]:
         if detail.get("@type") == _BAD_REQUEST:
             for violation in _list(detail.get("fieldViolations")):
                 yield str(_object(violation).get("field", ""))
+
+
+def _exceeded_quotas(details: list[Mapping[str, Any]]) -> Iterator[str]:
+    for detail in details:
+        if detail.get("@type") == _QUOTA_FAILURE:
+            for violation in map(_object, _list(detail.get("violations"))):
+                yield f"{violation.get('subject', '')} {violation.get('description', '')}"
 
 
 def _parsed(body: bytes) -> object:

@@ -67,7 +67,7 @@ async def update_preferences(
 ) -> Preferences:
     """Change what a member wants, and return all of it; equal ends mean no quiet hours.
 
-    What is planned from now on heeds it; what waits already is not decided anew. Raises
+    What is sent from now on heeds it, though it was planned before. Raises
     QuietHoursInvalid, and Unauthenticated for a user who is gone or erased: their token may
     outlive them. Then nothing has changed.
     """

@@ -40,7 +40,10 @@ class Target:
 
 @dataclass(slots=True)
 class DuePush:
-    """A push that a worker has taken, and the devices that have not got it yet."""
+    """A push that a worker has taken, and the devices that have not got it yet.
+
+    `is_refused`: a provider refused it for good, for a device that is still there.
+    """
 
     id: UUID
     user_id: int
@@ -55,6 +58,7 @@ class DuePush:
     zone: ZoneInfo
     preferences: Preferences
     targets: list[Target] = field(default_factory=list[Target])
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,9 @@ def before_sending(
     """
     if push.delivered and not push.targets:
         return Resolution(PushStatus.SENT)
-    if now - push.due_at > LIFETIME:
+    if push.is_refused and not push.targets:
+        return Resolution(PushStatus.FAILED, PushReason.REJECTED)
+    if is_too_late(push, now):
         return in_the_end(push, PushReason.EXPIRED)
     free_at = now if push.type in UNLIMITED else after_quiet_hours(now, push)
     if free_at > now:  # planned for the day, but late: a worker or a provider was away
@@ -99,6 +105,11 @@ def before_sending(
     if reason is None and not any(target.platform in platforms for target in push.targets):
         reason = PushReason.NO_CREDENTIALS
     return None if reason is None else in_the_end(push, reason)
+
+
+def is_too_late(push: DuePush, now: datetime) -> bool:
+    """Whether it has waited for so long that it would tell nobody anything."""
+    return now - push.due_at > LIFETIME
 
 
 def in_the_end(push: DuePush, reason: PushReason) -> Resolution:

@@ -21,8 +21,8 @@ from services.bulk import Writes
 from services.notifications.counted import read_counted
 from services.notifications.decide import MOST_A_DAY, Preferences, after_quiet_hours
 from services.notifications.preferences import lock_preferences, preferences_by_user
-from services.notifications.providers import Outcome
-from services.notifications.settle import DuePush, Resolution, Target, in_the_end
+from services.notifications.providers import NotTried, Outcome
+from services.notifications.settle import DuePush, Resolution, Target, in_the_end, is_too_late
 
 _TAKE = text(
     """
@@ -38,7 +38,8 @@ _TARGETS = text(
     """
     SELECT push.id AS push_id, devices.id AS device_id, platform, token,
            answered.push_id IS NOT NULL AS is_answered,
-           answered.provider_message_id IS NOT NULL AS is_delivered
+           answered.provider_message_id IS NOT NULL AS is_delivered,
+           answered.refused_because IS NOT NULL AS is_refused
     FROM push_records AS push
     JOIN devices ON devices.user_id = push.user_id
     LEFT JOIN push_deliveries AS answered
@@ -58,6 +59,15 @@ class Batch:
     outcomes: dict[UUID, list[tuple[Target, Outcome]]] = field(
         default_factory=lambda: defaultdict[UUID, list[tuple[Target, Outcome]]](list)
     )
+
+    @property
+    def wait_s(self) -> float | None:
+        """How long to wait when no provider was asked at all; None where anything became of any."""
+        outcomes = [outcome for answers in self.outcomes.values() for _, outcome in answers]
+        waits_s = [outcome.after_s for outcome in outcomes if isinstance(outcome, NotTried)]
+        if self.resolved or not waits_s or len(waits_s) < len(outcomes):
+            return None
+        return max(waits_s)
 
 
 async def take_pushes(session: AsyncSession, push_ids: Sequence[str], now: datetime) -> Batch:
@@ -100,11 +110,16 @@ async def _load(session: AsyncSession, pushes: Mapping[UUID, DuePush]) -> None:
         if not row.is_answered:
             push.targets.append(Target(row.device_id, row.platform, row.token))
         push.delivered += row.is_delivered
+        push.is_refused |= row.is_refused
 
 
 async def _count_today(session: AsyncSession, batch: Batch, now: datetime) -> None:
     """Count late pushes towards the day on which they come, under the lock of planning."""
-    late = [push for push in batch.pushes if push.counted_on not in (None, _comes_on(push, now))]
+    late = [
+        push
+        for push in batch.pushes
+        if push.counted_on not in (None, _comes_on(push, now)) and not is_too_late(push, now)
+    ]
     if not late:
         return
     user_ids = {push.user_id for push in late}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -48,6 +49,8 @@ async def _hold(_mall: Mall, payload: Payload) -> bool:
 
 
 async def _take(_session: AsyncSession, _mall: Mall, payload: Payload) -> list[Payload]:
+    if payload["number"] == -2:
+        raise ValueError("minus two cannot be taken")
     return [payload]
 
 
@@ -58,16 +61,22 @@ async def _talk(_mall: Mall, work: list[Payload], stopping: asyncio.Event) -> No
                 await stopping.wait()
 
 
-async def _note(session: AsyncSession, mall: Mall, work: list[Payload], is_ours: bool) -> None:
+async def _note(
+    session: AsyncSession, mall: Mall, work: list[Payload], is_ours: bool
+) -> datetime | None:
+    put_off_s = work[0].get("put_off_s")
+    if put_off_s is not None:
+        return mall.clock() + timedelta(seconds=put_off_s)
     if is_ours:
         await _trace(session, mall, work)
+    return None
 
 
 JOBS: dict[str, Job] = {
     "trace": SetJob("trace", _trace, batch=50),
     "steps": StepJob("steps", _step, Queue.BULK),
     "hold": StepJob("hold", _hold, Queue.BULK),
-    "talk": TalkJob("talk", _take, _talk, _note, Queue.BULK_PUSHES),
+    "talk": TalkJob("talk", _take, _talk, _note, Queue.BULK_PUSHES, batch=10),
 }
 
 

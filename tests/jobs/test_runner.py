@@ -95,9 +95,40 @@ async def test_what_fails_for_good_is_kept_listed_and_tried_again(
     retried = await run_command(settings, "jobs", "retry", "--all")
     assert (retried.returncode, retried.stdout) == (0, "1 will be tried again\n")
     assert (await run_command(settings, "jobs", "failed")).returncode == 0
-    await execute(mall, "UPDATE outbox SET payload = '{\"number\": 7}'")
+    await execute(mall, "UPDATE outbox SET payload = '{\"number\": 7}', due_at = :now", now=clock())
     await runner.run("trace", ids)
     assert await traces(mall) == [7]
+
+
+@pytest.mark.parametrize("job", ["trace", "talk"])
+async def test_a_late_copy_does_not_skip_the_pause(
+    mall: Mall, runner: Runner, clock: MovableClock, job: str
+) -> None:
+    """A message that comes many times while its row waits costs no attempt."""
+    ids = await ask(mall, job, [-1])
+    for _ in range(MOST_ATTEMPTS + 2):
+        await runner.run(job, ids)
+    (left,) = await execute(mall, "SELECT attempts, failed_at FROM outbox")
+    assert (left.attempts, left.failed_at) == (1, None)
+
+
+async def test_a_talk_may_be_put_off(mall: Mall, runner: Runner, clock: MovableClock) -> None:
+    """Its row comes again then, as it is, and no attempt was lost."""
+    ids = await ask(mall, "talk", [3], put_off_s=30)
+    await runner.run("talk", ids)
+    (left,) = await execute(mall, "SELECT attempts, claim, sent_at, due_at FROM outbox")
+    assert (left.attempts, left.claim, left.sent_at) == (0, None, None)
+    assert left.due_at == clock() + timedelta(seconds=30)
+    await runner.run("talk", ids)
+    assert await count_open(mall) == 1
+
+
+async def test_the_rows_of_a_message_talk_at_once(mall: Mall, runner: Runner) -> None:
+    """Ten that wait for a second each are through long before ten seconds; and each once."""
+    ids = await ask(mall, "talk", range(10), takes_s=1.0)
+    async with asyncio.timeout(5.0):
+        await runner.run("talk", ids)
+    assert await traces(mall) == list(range(10))
 
 
 async def test_retrying_opens_only_what_failed(mall: Mall, runner: Runner) -> None:
@@ -138,14 +169,20 @@ async def test_a_talk_is_noted_once(mall: Mall, runner: Runner) -> None:
     assert await count_open(mall) == 0
 
 
-async def test_a_talk_that_cannot_be_noted_is_tried_again(mall: Mall, runner: Runner) -> None:
-    """It fails where it is seen, and its row is free for the next attempt."""
-    ids = await ask(mall, "talk", [-1])
+@pytest.mark.parametrize(
+    ("number", "problem"), [(-1, "minus one is never right"), (-2, "minus two cannot be taken")]
+)
+async def test_a_talk_that_goes_wrong_is_tried_again(
+    mall: Mall, runner: Runner, clock: MovableClock, number: int, problem: str
+) -> None:
+    """Before or after: it fails where it is seen, and its row is free for the next attempt."""
+    ids = await ask(mall, "talk", [number])
     await runner.run("talk", ids)
     (left,) = await execute(mall, "SELECT attempts, error, claim, sent_at FROM outbox")
     assert (left.attempts, left.claim, left.sent_at) == (1, None, None)
-    assert left.error == "ValueError: minus one is never right"
+    assert left.error == f"ValueError: {problem}"
     await execute(mall, "UPDATE outbox SET payload = '{\"number\": 7}'")
+    clock.advance(seconds=FIRST_PAUSE_S)
     await runner.run("talk", ids)
     assert await traces(mall) == [7]
 

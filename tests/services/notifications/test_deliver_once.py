@@ -13,7 +13,7 @@ from models.notifications import PushType
 from services.job_claims import Claim, claim_row, close_claimed
 from services.mall import Mall
 from services.notifications.deliver import note_outcomes
-from services.notifications.providers import Sent
+from services.notifications.providers import PayloadRejected, Sent
 from services.notifications.take import take_pushes
 from services.transaction import transaction
 from settings import JobSettings
@@ -53,7 +53,7 @@ async def claim(mall: Mall, identifier: int) -> Claim:
     claimed = Claim(identifier)
     async with transaction(mall.stores.write) as session:
         due_at = mall.clock() + timedelta(seconds=60)
-        assert await claim_row(session, claimed, due_at) is not None
+        assert await claim_row(session, claimed, mall.clock(), due_at) is not None
     return claimed
 
 
@@ -209,6 +209,60 @@ async def test_a_breaker_that_is_open_costs_no_attempt(
     (push,) = await execute(mall, "SELECT status, attempts FROM push_records")
     assert (push.status, push.attempts) == ("sent", 2)
     assert len(doubles.fcm.record.seen) == 2
+
+
+async def test_an_outage_writes_nothing_but_when_to_come_again(
+    mall: Mall, doubles: Doubles, clock: MovableClock
+) -> None:
+    """A backlog that is put off a hundred times leaves no hundred rows behind."""
+    await draft(mall, *await members(mall, 20))
+    settings = doubles.settings(push_breaker_failures=1, push_breaker_open_s=3_600.0)
+    doubles.fcm.script.default = "internal"
+    due = "UPDATE outbox SET due_at = :now WHERE done_at IS NULL"
+    count = "SELECT count(*) AS rows, sum(attempts) AS attempts FROM outbox"
+    async with post_office(mall, settings) as office:
+        await office.deliver()
+        (before,) = await execute(mall, count)
+        for _ in range(5):
+            clock.advance(seconds=300)
+            await execute(mall, due, now=clock())
+            assert await office.deliver() > 0
+        (after,) = await execute(mall, count)
+    assert (after.rows, after.attempts) == (before.rows, 0)
+
+
+async def test_pushes_that_failed_leave_room_for_others(
+    mall: Mall, office: PostOffice, doubles: Doubles, clock: MovableClock
+) -> None:
+    """The cap counts what a member got, or will get: what came to nothing is no push of the day."""
+    (alice,) = await members(mall, 1)
+    for number in range(3):
+        await draft(mall, alice, kind=PushType.CAMPAIGN, about=f"old {number}")
+    clock.advance(days=2)
+    await office.deliver()
+    await draft(mall, alice, kind=PushType.CAMPAIGN, about="new")
+    await office.deliver()
+    assert [tuple(push) for push in await pushes(mall)] == [
+        *[("failed", "expired")] * 3,
+        ("sent", None),
+    ]
+
+
+async def test_a_refusal_that_was_not_noted_in_time_is_known_all_the_same(
+    mall: Mall, office: PostOffice, clock: MovableClock
+) -> None:
+    """The worker that heard it had lost its claim: failed, and not for want of a device."""
+    await draft(mall, *await members(mall, 1))
+    row = await message(mall)
+    await claim(mall, row)
+    (push,) = await push_ids(mall)
+    async with transaction(mall.stores.write) as session:
+        late = await take_pushes(session, [str(push)], clock())
+        late.outcomes[push].append((late.pushes[0].targets[0], PayloadRejected("too big")))
+        await note_outcomes(session, late, clock(), is_ours=False)
+    clock.advance(seconds=61)
+    await office.deliver()
+    assert [tuple(found) for found in await pushes(mall)] == [("failed", "rejected")]
 
 
 async def test_a_quota_that_is_used_up_holds_everybody(

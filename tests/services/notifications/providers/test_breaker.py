@@ -68,7 +68,7 @@ def test_one_probe_decides() -> None:
     clock.advance(18)
     probe = breaker.admit()
     assert isinstance(probe, Attempt)
-    assert breaker.admit() == Open(OPEN_S)
+    assert breaker.admit() == Open(2.0)
     breaker.settle(probe, failed=True)
     assert breaker.admit() == Open(OPEN_S)
     clock.advance(OPEN_S)

@@ -1,10 +1,12 @@
 """FCM, against a double that speaks its HTTP v1 and its token endpoint over TLS."""
 
 import asyncio
+import json
 import time
 
 import pytest
 
+from services.notifications.fcm_answers import FcmAnswer, outcome_of
 from services.notifications.open import open_providers
 from services.notifications.providers import (
     DeviceGone,
@@ -121,6 +123,25 @@ async def test_a_date_to_come_back_is_understood(doubles: Doubles, clock: UnixCl
     (outcome,) = await send(doubles, clock, message_to("phone"))
     assert isinstance(outcome, RetryLater)
     assert outcome.after_s == pytest.approx(120, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("violation", "is_throttle"),
+    [
+        ({"subject": "project:1", "description": "Quota exceeded for send requests"}, True),
+        ({"subject": "device:x", "description": "Device message rate exceeded"}, False),
+        ({"description": "Topic message rate exceeded"}, False),
+    ],
+)
+def test_a_quota_is_the_projects_or_one_devices(
+    violation: dict[str, str], is_throttle: bool
+) -> None:
+    """One device's limit does not silence all others."""
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}]
+    error = {"code": 429, "message": "Quota exceeded.", "details": details}
+    found = outcome_of(FcmAnswer(429, None, json.dumps({"error": error}).encode()), 0.0)
+    assert isinstance(found, RetryLater)
+    assert (found.is_throttle, found.is_outage) == (is_throttle, False)
 
 
 @pytest.mark.parametrize("data", [{"from": "us"}, {"google.id": "1"}, {"text": "长" * 2_000}])
