@@ -18,6 +18,7 @@ from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.leaderboard import LeaderboardQuery
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
@@ -36,6 +37,7 @@ class Query(
     CatalogueQuery,
     ExchangeQuery,
     NotificationsQuery,
+    LeaderboardQuery,
     CampaignsQuery,
     OperatorsQuery,
 ):

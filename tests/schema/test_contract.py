@@ -26,7 +26,7 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt recommendations leaderboard myRank achievements
+    pointsPrompt recommendations achievements
     shares experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
@@ -42,9 +42,9 @@ _PENDING_TYPES = """
     Achievement Alert AlertSeverity Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
-    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
-    PointsPrompt RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
-    Subscription SystemHealth UserProfile UserRank VariantResult
+    KpiDay KpiReport KpiTarget
+    PointsPrompt RankChange Recommendation RecommendationReason Share ShareKind
+    Subscription SystemHealth VariantResult
 """
 
 
