@@ -26,8 +26,13 @@ def in_batches(name: str, settle: SettleBatch) -> StepJob:
     return StepJob(name, step)
 
 
+async def _activate(mall: Mall, _payload: Payload) -> bool:
+    async with transaction(mall.stores.bulk) as session:
+        return await activate_batch(session, mall.clock, mall.zone) is not None
+
+
 JOBS = (
     in_batches("expire_points", expire_batch),
-    in_batches("activate_points", activate_batch),
+    StepJob("activate_points", _activate),
     in_batches("expire_codes", expire_codes),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jobs import catalogue, exchange, notifications, points, reminders
+from jobs import achievements, catalogue, exchange, notifications, points, reminders
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
@@ -16,6 +16,7 @@ JOBS: Mapping[str, Job] = {
         *exchange.JOBS,
         *catalogue.JOBS,
         *reminders.JOBS,
+        *achievements.JOBS,
         *notifications.JOBS,
         in_batches("clean_up", clean_up_batch),
     )

@@ -174,7 +174,10 @@ async def _opened(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, O
 def _open(account: Account, balance: OpeningBalance, now: datetime, zone: ZoneInfo) -> Lot:
     # Not the external id: a member's personal data may have to be erased, the ledger never is.
     cause = Cause(SOURCE, str(account.user_id), "import")
-    return grant(account, new_id(), balance.points, cause, _end_of(balance, now, zone), now)
+    ends = _end_of(balance, now, zone)
+    lot = grant(account, new_id(), balance.points, cause, ends, now)
+    account.opening_points = balance.points
+    return lot
 
 
 def _end_of(balance: OpeningBalance, granted_at: datetime, zone: ZoneInfo) -> datetime | None:
@@ -185,4 +188,9 @@ async def _save(session: AsyncSession, accounts: dict[int, Account], lots: Seque
     writes = Writes()
     save_accounts(writes, accounts.values())
     name_grants(writes, lots)
+    await writes.flush(session)
+    # A statement of its own: no other movement writes this, and one writes a row only once.
+    writes.update(
+        User, ("id", "opening_points"), [(lot.user_id, lot.original_points) for lot in lots]
+    )
     await writes.flush(session)

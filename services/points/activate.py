@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
+from services.achievements.unlock import unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock
 from services.points.account import Account, Cause, Lot, is_over
@@ -61,7 +63,7 @@ def activate(account: Account, lot: Lot, now: datetime) -> None:
 
 
 async def activate_batch(
-    session: AsyncSession, clock: Clock, *, lots: int = LOTS_A_BATCH
+    session: AsyncSession, clock: Clock, zone: ZoneInfo, *, lots: int = LOTS_A_BATCH
 ) -> Activated | None:
     """Activate up to `lots` pending lots whose time has come; None says that there was none.
 
@@ -84,6 +86,7 @@ async def activate_batch(
         and (points := _activate_if_it_fits(accounts[lot.user_id], lot, now))
     ]
     writes = Writes()
+    await unlock_reached(session, writes, accounts.values(), now, zone)
     save_accounts(writes, accounts.values())
     await writes.flush(session)
     return Activated(len(activated), sum(activated))

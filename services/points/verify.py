@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.points.verify_achievements import ACHIEVEMENT_CHECKS
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 from services.points.verify_sources import SOURCE_CHECKS
@@ -154,6 +155,10 @@ _CHECKS: dict[str, str] = {
 }
 
 
+CHECKS = _CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS | ACHIEVEMENT_CHECKS
+"""By rule, a query for (place, finding) of every row that breaks it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken invariant, and every row that breaks it by name."""
@@ -168,7 +173,7 @@ async def verify_ledger(session: AsyncSession) -> list[Violation]:
     The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
     """
     violations: list[Violation] = []
-    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS).items():
+    for rule, query in CHECKS.items():
         rows = await session.execute(text(query))
         found = tuple(sorted(f"{row.place}: {row.finding}" for row in rows))
         if found:

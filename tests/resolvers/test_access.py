@@ -58,6 +58,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
+    "query.achievements": (MEMBERS, "achievements { id }"),
     "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
     "mutation.completeTask": (
         MEMBERS,
@@ -128,6 +129,13 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.saveTask": (
         OPERATORS,
         'saveTask(input: {name: "t", pointsReward: 1, frequency: ONCE}) { __typename }',
+    ),
+    "mutation.saveAchievement": (
+        OPERATORS,
+        (
+            'saveAchievement(input: {key: "k", name: "n", description: "d",'
+            " measure: TASKS_COMPLETED, target: 1}) { __typename }"
+        ),
     ),
     "mutation.saveItem": (
         OPERATORS,
