@@ -132,7 +132,8 @@ async def place_exchanges(
     if settlement.placed:
         writes = Writes()
         unlocked = await unlock_reached(session, writes, accounts.values(), now, zone)
-        _tell_unlocked(settlement, requests, outcomes, unlocked)
+        if unlocked:
+            _tell_unlocked(settlement, requests, outcomes, unlocked)
         await _save(session, writes, settlement)
     return outcomes
 
@@ -145,11 +146,11 @@ def _tell_unlocked(
 ) -> None:
     """In the answers that are kept as well, and in those that this batch gave a second time."""
     for place in tell_unlocked(requests, outcomes, unlocked):
-        key, ids = (requests[place].user_id, requests[place].key), unlocked[requests[place].user_id]
-        settlement.newly_settled[key].answer["unlocked"] = list(ids)
+        user_id, key = requests[place].user_id, requests[place].key
+        settlement.newly_settled[user_id, key].answer["unlocked"] = list(unlocked[user_id])
     for place, (request, outcome) in enumerate(zip(requests, outcomes, strict=True)):
         settled = settlement.newly_settled.get((request.user_id, request.key))
-        if settled and isinstance(outcome, Placed) and outcome.replayed and unlocked:
+        if settled is not None and isinstance(outcome, Placed):
             outcomes[place] = replace(outcome, unlocked=tuple(settled.answer.get("unlocked", ())))
 
 

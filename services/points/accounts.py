@@ -62,9 +62,9 @@ _draw_row = attrgetter(*_DRAW)
 # that merely refer to the user.
 #
 # The milestones come from a snapshot that may be older than the lock. That is safe: they only say
-# whether to look (in a later statement), a count that grew meanwhile says so once too often, and
-# definitions widened meanwhile have a higher version, which the next movement sees. Who counts
-# nothing has reached nothing, whatever the version.
+# whether to look (in a later statement). A count that grew meanwhile says so once too often, one
+# that shrank had been looked at when it was as high, and definitions widened meanwhile have a
+# higher version, which the next movement sees. Who counts nothing has reached nothing at any.
 _LOCK_USERS = text(
     f"""
     SELECT users.id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,

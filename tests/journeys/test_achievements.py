@@ -1,11 +1,13 @@
 """Achievements as members live them: progress, unlocking, points, and what is told."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from schema.ids import encode_id
+from services.exchange.place import exchange_request
 from services.mall import Mall
 from tests.client import Client
 from tests.clock import MovableClock
@@ -149,6 +151,19 @@ async def test_an_exchange_unlocks_and_says_so_again_when_its_key_comes_again(
     assert await take(client, item_id, "key") == {**first, "replayed": True}
     assert (await take(client, item_id, "other"))["unlocked"] == []
     assert await points_of(mall, alice) == 87
+
+
+async def test_one_key_twice_in_a_batch_tells_the_same_twice(mall: Mall, alice: int) -> None:
+    """Whichever of them was settled first; another exchange of the batch tells nothing of it."""
+    await give_points(mall, alice, 100)
+    item_id = await add_item(mall, points=10)
+    requests = [
+        exchange_request(alice, item_id, key, None, is_verified=False)
+        for key in ("other", "key", "key")
+    ]
+    other, first, again = await asyncio.gather(*map(mall.exchanges.submit, requests))
+    assert len(first.unlocked) == 1
+    assert (again.replayed, again.unlocked, other.unlocked) == (True, first.unlocked, ())
 
 
 async def test_a_cancelled_exchange_does_not_count_any_more(
