@@ -24,9 +24,10 @@ _STATEMENTS = (
     """,
     """
     INSERT INTO users (external_id, username, locale, timezone, points, lifetime_earned,
-                       audit_sequence, ranked_points, ranked_at)
+                       audit_sequence, ranked_points, ranked_at, achievements_version)
     SELECT 'bench-' || n, 'bench ' || n, 'zh-CN', 'Asia/Shanghai', {lots} * {lot_points},
-           {lots} * {lot_points}, {lots}, {lots} * {lot_points}, now()
+           {lots} * {lot_points}, {lots}, {lots} * {lot_points}, now(),
+           (SELECT max(version) FROM achievements)
     FROM generate_series(1, {users}) n
     """,
     """

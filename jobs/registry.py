@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import catalogue, exchange, leaderboard, notifications, points, reminders
+from jobs import achievements, catalogue, exchange, leaderboard, notifications, points, reminders
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
@@ -25,6 +25,7 @@ JOBS: Mapping[str, Job] = {
         *catalogue.JOBS,
         *reminders.JOBS,
         *leaderboard.JOBS,
+        *achievements.JOBS,
         *notifications.JOBS,
         in_batches("clean_up", _clean_up),
     )

@@ -1,5 +1,6 @@
 """Tables: columns, constraints and indexes. Nothing here decides anything."""
 
+from models.achievements import Achievement, UserAchievement
 from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.erasure import ErasedSubject, ErasureSalt
@@ -21,6 +22,7 @@ from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
 
 __all__ = [
+    "Achievement",
     "Base",
     "Campaign",
     "CheckIn",
@@ -52,6 +54,7 @@ __all__ = [
     "Shipment",
     "Task",
     "User",
+    "UserAchievement",
     "UserCoupon",
     "UserTask",
     "UserVip",

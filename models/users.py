@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.achievements import LOWEST_WEEKLY_RANK
 from models.base import MAX_POINTS, Base, BigId, one_of
 
 EARLIEST_BIRTH_YEAR = 1900
@@ -57,6 +58,13 @@ class User(Base):
         ),
         CheckConstraint("char_length(external_id) BETWEEN 1 AND 255", name="external_id_length"),
         CheckConstraint("owed_points >= 0", name="owed_points_not_negative"),
+        CheckConstraint(
+            "exchanges_made >= 0 AND tasks_completed >= 0 AND best_streak >= 0",
+            name="counts_not_negative",
+        ),
+        CheckConstraint(
+            f"best_weekly_rank BETWEEN 1 AND {LOWEST_WEEKLY_RANK}", name="weekly_rank_in_range"
+        ),
         one_of("gender", Gender),
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
         CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
@@ -96,3 +104,11 @@ class User(Base):
     # last changed.
     ranked_points: Mapped[int] = mapped_column(server_default=text("0"))
     ranked_at: Mapped[datetime | None]
+
+    # What achievements measure, so that nobody counts rows while a member waits.
+    exchanges_made: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    tasks_completed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    best_streak: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    best_weekly_rank: Mapped[int | None] = mapped_column(SmallInteger)
+    # The version of the definitions up to which the member has all that was reached; 0: unknown.
+    achievements_version: Mapped[int] = mapped_column(server_default=text("0"))

@@ -103,6 +103,8 @@ class ExchangeMutation:
             points_used=placed.points_used,
             remaining_points=placed.remaining_points,
             replayed=placed.replayed,
+            user_id=request.user_id,
+            unlocked_ids=placed.unlocked,
         )
 
     @mutation_for(Audience.MEMBER)

@@ -188,9 +188,8 @@ class PointsMutation:
             await note_run_begins(session, operator_id, mall.clock())
         total = sum(await _settle_all(mall, partial(expire_batch, zone=mall.zone)), Expired())
         # After the lots: activating settles a member's due lots too, and would not count them.
-        activated = sum(
-            await _settle_all(mall, partial(activate_batch, zone=mall.zone)), Activated()
-        )
+        activate = partial(activate_batch, zone=mall.zone)
+        activated = sum(await _settle_all(mall, activate), Activated())
         codes = sum(await _settle_all(mall, expire_codes))
         async with transaction(mall.stores.write) as session:
             run = SettledRun(total, activated, codes)

@@ -14,6 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.utils.str_converters import to_camel_case
 
+from resolvers.achievements import AchievementsMutation, AchievementsQuery
 from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
@@ -36,6 +37,7 @@ class Query(
     TasksQuery,
     CatalogueQuery,
     ExchangeQuery,
+    AchievementsQuery,
     NotificationsQuery,
     LeaderboardQuery,
     CampaignsQuery,
@@ -48,6 +50,7 @@ class Query(
 class Mutation(
     TasksMutation,
     ExchangeMutation,
+    AchievementsMutation,
     PointsMutation,
     CatalogueMutation,
     UsersMutation,

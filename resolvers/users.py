@@ -6,6 +6,7 @@ from typing import cast
 import strawberry
 
 from resolvers.access import Audience, field_for, mutation_for, require
+from schema.achievements import Achievement
 from schema.campaigns import Campaign
 from schema.catalogue import ExchangeItem
 from schema.context import Context, Info
@@ -200,6 +201,15 @@ async def _push(context: Context, key: str) -> PushRecord | None:
     return PushRecord.of(push) if push and _may_see(context, push.user_id) else None
 
 
+async def _achievement(context: Context, key: str) -> Achievement | None:
+    viewer = context.require_viewer()
+    seen = await context.loaders.achievement.load((viewer.user_id, parse_int(key)))
+    is_hidden = seen is None or not (seen.is_active or seen.unlocked_at)
+    if seen is None or (is_hidden and Role.OPERATOR not in viewer.roles):
+        return None
+    return Achievement.of(seen, context.locale)
+
+
 async def _campaign(context: Context, key: str) -> Campaign | None:
     campaign_id = parse_uuid(key)
     if Role.OPERATOR not in context.require_viewer().roles:
@@ -221,4 +231,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "Device": _device,
     "PushRecord": _push,
     "Campaign": _campaign,
+    "Achievement": _achievement,
 }

@@ -2,6 +2,7 @@
 
 from models.notifications import LONGEST_TOKEN
 from services import errors, input_rules
+from services.achievements import save
 from services.catalogue import coupon_codes
 from services.messages import message
 from services.notifications import preferences, register
@@ -38,5 +39,13 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             )
         case preferences.QuietHoursInvalid():
             return message(locale, "The time has to lie between 00:00 and 23:59.")
+        case save.KeyIsNoName():
+            return message(
+                locale, "The key needs 1 to 64 of a-z, 0-9 and _, beginning with a letter."
+            )
+        case save.KeyTaken():
+            return message(locale, "Another achievement has this key.")
+        case save.DecidedForGood():
+            return message(locale, "This cannot be changed any more.")
         case _:
             return message(locale, "The request is not valid: {problem}", problem=error.problem)

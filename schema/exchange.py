@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from models.exchange import ExchangeStatus
+from schema.achievements import Achievement, load_unlocked
 from schema.catalogue import ExchangeItem
 from schema.context import Info
 from schema.ids import encode_id
@@ -206,6 +207,13 @@ class OneClickExchangeSuccess:
     replayed: bool = strawberry.field(
         description="True when this key had already been settled: the first answer again."
     )
+    user_id: strawberry.Private[int]
+    unlocked_ids: strawberry.Private[tuple[int, ...]]
+
+    @strawberry.field(description="The achievements that it unlocked.")
+    async def unlocked(self, info: Info) -> list[Achievement]:
+        """Their points are not among `remainingPoints`, which are those of the exchange alone."""
+        return await load_unlocked(info, self.user_id, self.unlocked_ids)
 
 
 OneClickExchangeResult = Annotated[

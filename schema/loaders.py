@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from models.catalogue import LimitPeriod
+from services.achievements.browse import AchievementOf, MemberAchievement, find_achievements
 from services.calendar import Clock
 from services.catalogue.items import Item, items_by_id
 from services.catalogue.popularity import exchange_counts
@@ -155,6 +156,11 @@ class Loaders:
     def last_check_in(self) -> DataLoader[int, LastCheckIn | None]:
         """The latest check-in by user id; None for never."""
         return self._loader(last_check_ins)
+
+    @cached_property
+    def achievement(self) -> DataLoader[AchievementOf, MemberAchievement | None]:
+        """An achievement as a user sees it, by (user id, achievement id)."""
+        return self._loader(find_achievements)
 
     @cached_property
     def push_preferences(self) -> DataLoader[int, Preferences | None]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from models.tasks import TaskFrequency
+from schema.achievements import Achievement, load_unlocked
 from schema.context import Info
 from schema.ids import encode_id
 from schema.node import Node
@@ -18,6 +19,7 @@ from schema.problems import (
     TaskNotCompletable,
     VerificationRequired,
 )
+from schema.progress import TaskProgress
 from schema.scalars import JSON, Points
 from services.tasks import check_in, events
 from services.tasks.complete import Completed
@@ -25,14 +27,6 @@ from services.tasks.rules import MemberTask, TaskStatus
 
 strawberry.enum(TaskFrequency)
 strawberry.enum(TaskStatus)
-
-
-@strawberry.type
-class TaskProgress:
-    """How often of how often."""
-
-    current: int
-    target: int
 
 
 @strawberry.type
@@ -87,6 +81,12 @@ class CompleteTaskSuccess:
     points_earned: Points
     points_record: PointsRecord
     user_id: strawberry.Private[int]
+    unlocked_ids: strawberry.Private[tuple[int, ...]]
+
+    @strawberry.field
+    async def unlocked(self, info: Info) -> list[Achievement]:
+        """The achievements that it unlocked."""
+        return await load_unlocked(info, self.user_id, self.unlocked_ids)
 
     @strawberry.field
     async def balance(self, info: Info) -> Balance:
@@ -102,6 +102,7 @@ class CompleteTaskSuccess:
             points_earned=lot.original_points,
             points_record=PointsRecord.of(lot),
             user_id=lot.user_id,
+            unlocked_ids=completed.unlocked,
         )
 
 
@@ -142,6 +143,12 @@ class CheckInSuccess:
     )
     next_bonus: StreakBonus | None
     user_id: strawberry.Private[int]
+    unlocked_ids: strawberry.Private[tuple[int, ...]]
+
+    @strawberry.field
+    async def unlocked(self, info: Info) -> list[Achievement]:
+        """The achievements that it unlocked."""
+        return await load_unlocked(info, self.user_id, self.unlocked_ids)
 
     @strawberry.field
     async def balance(self, info: Info) -> Balance:
@@ -158,6 +165,7 @@ class CheckInSuccess:
             bonus_points=done.bonus_points,
             next_bonus=StreakBonus(streak=ahead.streak, points=ahead.points),
             user_id=done.user_id,
+            unlocked_ids=done.unlocked,
         )
 
 

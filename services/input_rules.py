@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -12,6 +13,7 @@ from services.errors import InvalidInput
 FieldPath = tuple[str, ...]
 """Path into the input, named as the contract names it."""
 
+LONGEST_URL = 2_000
 # PostgreSQL stores no U+0000, UTF-8 has no surrogates.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # an escape, not an escaped backslash before "u0000"
@@ -46,6 +48,18 @@ def require_text(field: FieldPath, value: Any, longest: int, *, shortest: int = 
     is_text = isinstance(value, str) and not _UNSTORABLE.search(value)
     if not is_text or len(value) > longest or len(value.strip()) < shortest:
         raise TextInvalid(field, shortest, longest)
+
+
+def require_url(field: FieldPath, value: str) -> None:
+    """Raise InvalidInput for anything but the address of something on the web."""
+    require_text(field, value, LONGEST_URL)
+    try:
+        parts = urlsplit(value)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets of an IPv6 address that do not match
+        is_web = False
+    if not is_web or any(character.isspace() for character in value):
+        raise InvalidInput(field, "an http or https URL")
 
 
 def require_between(field: FieldPath, value: Any, least: int, most: int) -> None:

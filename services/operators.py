@@ -25,6 +25,7 @@ Action = Literal[
     "lift_suspension",
     "redeem_coupon",
     "run_expiry",
+    "save_achievement",
     "save_item",
     "save_task",
     "suspend_user",

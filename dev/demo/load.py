@@ -16,10 +16,12 @@ from dev.demo.simulate import History, open_tasks, simulate
 from models.catalogue import ExchangeItem, ItemDailyExchanges
 from models.tasks import Task as TaskTable
 from models.users import User
+from services.achievements.catch_up import CATCH_UP_JOB
 from services.bulk import Writes
 from services.catalogue.items import items_by_id
 from services.catalogue.search import search_document
 from services.exchange.place import save_exchanges
+from services.outbox import enqueue
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
 from services.tasks.check_in import save_check_ins
@@ -61,7 +63,7 @@ async def load_demo(session: AsyncSession, now: datetime, zone: ZoneInfo) -> His
     on_sale = {key: item for key, item in items.items() if item.is_on_sale(now)}
     running = open_tasks([task for task in tasks.values() if task.is_running(now)])
     history = simulate(members, on_sale, running, now, zone, random)
-    await _save(session, history, zone)
+    await _save(session, history, now, zone)
     await _set_stocks(session, stocks, history)
     await session.execute(_DELIVER, {"now": now})
     await _restart_ids(session)
@@ -133,7 +135,7 @@ async def _load_tasks(
     await session.execute(insert(TaskTable), rows)
 
 
-async def _save(session: AsyncSession, history: History, zone: ZoneInfo) -> None:
+async def _save(session: AsyncSession, history: History, now: datetime, zone: ZoneInfo) -> None:
     writes = Writes()
     save_accounts(writes, history.accounts, zone)
     lots = (lot for account in history.accounts for lot in account.new_lots)
@@ -144,6 +146,7 @@ async def _save(session: AsyncSession, history: History, zone: ZoneInfo) -> None
     counts = [(day, item, count) for (day, item), count in sorted(history.sold_by_day.items())]
     columns = ("day", "item_id", "exchanges")
     writes.insert(ItemDailyExchanges, columns, counts)
+    enqueue(writes, CATCH_UP_JOB, [{}], now)  # what the history reached, once there is a worker
     await writes.flush(session)
     visits = [
         {"id": user_id, "last_login_at": moment}

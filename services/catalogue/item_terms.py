@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from models.base import MAX_POINTS
 from models.catalogue import ExchangeItemType
@@ -15,11 +14,12 @@ from services.input_rules import (
     require_known,
     require_object,
     require_text,
+    require_url,
     require_window,
 )
 
 LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_CATEGORY = 200, 5_000, 100
-LONGEST_URL, LONGEST_NOTE, LONGEST_PREFIX = 2_000, 2_000, 100
+LONGEST_NOTE, LONGEST_PREFIX = 2_000, 100
 MOST_TAGS, LONGEST_TAG = 20, 50
 MOST_STOCK = 2**31 - 1
 """The largest number that GraphQL's Int, and the column, can hold."""
@@ -60,24 +60,13 @@ def require_valid_terms(terms: ItemTerms) -> None:
     if terms.stock is not None:
         require_between(("stock",), terms.stock, 0, MOST_STOCK)
     if terms.image_url is not None:
-        _require_url(("imageUrl",), terms.image_url)
+        require_url(("imageUrl",), terms.image_url)
     _require_tags(terms.tags)
     require_window(("availableUntil",), terms.available_from, terms.available_until)
     if terms.per_user_limit is not None:
         require_between(("perUserLimit", "count"), terms.per_user_limit.count, 1, MOST_STOCK)
     if terms.config is not None:
         require_known(("config",), require_object(("config",), terms.config), KEYS[terms.type])
-
-
-def _require_url(field: tuple[str, ...], value: str) -> None:
-    require_text(field, value, LONGEST_URL)
-    try:
-        parts = urlsplit(value)
-        is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # brackets of an IPv6 address that do not match
-        is_web = False
-    if not is_web or any(character.isspace() for character in value):
-        raise InvalidInput(field, "an http or https URL")
 
 
 def _require_tags(tags: tuple[str, ...]) -> None:

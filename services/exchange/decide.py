@@ -71,7 +71,8 @@ class Exchange:
 class Placed:
     """The answer to a request that was granted, now or (`replayed`) the first time.
 
-    `exchange`, `reward` and `paid_from` are None in a replay: they are read again.
+    `exchange`, `reward` and `paid_from` are None in a replay: they are read again. `unlocked` are
+    the achievements, by id, that it unlocked.
     """
 
     exchange_id: UUID
@@ -82,6 +83,7 @@ class Placed:
     reward: Reward | None = None
     paid_from: tuple[Draw, ...] | None = None
     item: Item | None = None
+    unlocked: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ def _replayed(answer: dict[str, Any]) -> Placed:
         points_used=answer["points_used"],
         remaining_points=answer["remaining_points"],
         replayed=True,
+        unlocked=tuple(answer.get("unlocked", ())),
     )
 
 
@@ -220,6 +223,7 @@ def _reward(settlement: Settlement, request: ExchangeRequest, item: Item) -> Rew
 def _keep(settlement: Settlement, request: ExchangeRequest, item: Item, placed: Placed) -> None:
     """Let the next request of the batch see what this one took."""
     settlement.sold[item.id] += 1
+    settlement.accounts[request.user_id].exchanges_made += 1
     taken = settlement.taken.setdefault((request.user_id, item.id), {})
     for period in LIMIT_PERIODS:
         taken[period] = taken.get(period, 0) + 1

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -15,6 +15,7 @@ from models.catalogue import ExchangeItem, ExchangeItemType, ItemDailyExchanges
 from models.exchange import Exchange as ExchangeTable
 from models.exchange import Shipment as ShipmentTable
 from models.exchange import UserCoupon, UserVip
+from services.achievements.unlock import UnlockedBy, tell_unlocked, unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock, local_day
 from services.catalogue.items import Item, lock_items
@@ -128,8 +129,29 @@ async def place_exchanges(
         pooled={item_id: len(codes) for item_id, codes in drawn.items()},
     )
     outcomes = decide(settlement, requests)
-    await _save(session, settlement)
+    if settlement.placed:
+        writes = Writes()
+        unlocked = await unlock_reached(session, writes, accounts.values(), now, zone)
+        if unlocked:
+            _tell_unlocked(settlement, requests, outcomes, unlocked)
+        await _save(session, writes, settlement)
     return outcomes
+
+
+def _tell_unlocked(
+    settlement: Settlement,
+    requests: Sequence[ExchangeRequest],
+    outcomes: list[Placed | Refusal],
+    unlocked: UnlockedBy,
+) -> None:
+    """In the answers that are kept as well, and in those that this batch gave a second time."""
+    for place in tell_unlocked(requests, outcomes, unlocked):
+        user_id, key = requests[place].user_id, requests[place].key
+        settlement.newly_settled[user_id, key].answer["unlocked"] = list(unlocked[user_id])
+    for place, (request, outcome) in enumerate(zip(requests, outcomes, strict=True)):
+        settled = settlement.newly_settled.get((request.user_id, request.key))
+        if settled is not None and isinstance(outcome, Placed):
+            outcomes[place] = replace(outcome, unlocked=tuple(settled.answer.get("unlocked", ())))
 
 
 def _needed(requests: Sequence[ExchangeRequest], prices: Mapping[int, int]) -> Counter[int]:
@@ -158,10 +180,7 @@ def _codes(
     }
 
 
-async def _save(session: AsyncSession, settlement: Settlement) -> None:
-    if not settlement.placed:
-        return
-    writes = Writes()
+async def _save(session: AsyncSession, writes: Writes, settlement: Settlement) -> None:
     save_accounts(writes, settlement.accounts.values(), settlement.zone)
     save_exchanges(writes, settlement.placed, settlement.changed_memberships)
     save_drawn_codes(writes, settlement)

@@ -174,7 +174,8 @@ async def _opened(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, O
 def _open(account: Account, balance: OpeningBalance, now: datetime, zone: ZoneInfo) -> Lot:
     # Not the external id: a member's personal data may have to be erased, the ledger never is.
     cause = Cause(SOURCE, str(account.user_id), "import")
-    return grant(account, new_id(), balance.points, cause, _end_of(balance, now, zone), now)
+    ends = _end_of(balance, now, zone)
+    return grant(account, new_id(), balance.points, cause, ends, now)
 
 
 def _end_of(balance: OpeningBalance, granted_at: datetime, zone: ZoneInfo) -> datetime | None:

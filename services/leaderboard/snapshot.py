@@ -13,11 +13,15 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.achievements import LOWEST_WEEKLY_RANK
 from models.leaderboard import LeaderboardPeriod
+from services.achievements.weekly_top import WEEKLY_TOP_JOB, weekly_top_payload
+from services.bulk import Writes
 from services.calendar import local_day
 from services.leaderboard.boards import board_on
 from services.leaderboard.partitions import KEPT_DAYS, drop_old_months, make_month
 from services.leaderboard.ranking import PERIOD_SCORES, RANKED
+from services.outbox import enqueue
 
 ROWS_A_STATEMENT = 50_000
 _LOCK_KEY = 0x72616E6B73  # "ranks"
@@ -66,6 +70,7 @@ _KEEP = text(
     WHERE rank BETWEEN :first AND :last
     """
 )
+_BEST = text("SELECT user_id, rank FROM ranked WHERE rank <= :last ORDER BY rank")
 _NOTE = text(
     """
     INSERT INTO rank_snapshots (day, period, users, taken_at)
@@ -103,8 +108,25 @@ async def take_snapshot(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
     for first in range(1, users + 1, ROWS_A_STATEMENT):
         last = first + ROWS_A_STATEMENT - 1
         await session.execute(_KEEP, {**which, "first": first, "last": last})
+    if period is LeaderboardPeriod.WEEKLY and board_on(period, missing.day).end == _next(
+        missing.day
+    ):
+        await _honour(session, now)
     await session.execute(_NOTE, {**which, "users": users, "now": now})
     return Snapshot(period, missing.day, users)
+
+
+async def _honour(session: AsyncSession, now: datetime) -> None:
+    """Let the best of a week that has ended, who were just ranked, unlock what that achieves."""
+    rows = await session.execute(_BEST, {"last": LOWEST_WEEKLY_RANK})
+    writes = Writes()
+    payload = weekly_top_payload({row.user_id: row.rank for row in rows})
+    enqueue(writes, WEEKLY_TOP_JOB, [payload], now)
+    await writes.flush(session)
+
+
+def _next(day: date) -> date:
+    return day + timedelta(days=1)
 
 
 async def await_snapshots(session: AsyncSession) -> None:
@@ -123,7 +145,7 @@ def _asked(today: date) -> dict[str, Any]:
 async def _rank(session: AsyncSession, period: LeaderboardPeriod, day: date) -> int:
     """Rank everyone as the board stood when `day` ended; returns how many that are."""
     await session.execute(_MAKE_ROOM)
-    first, end = board_on(period, day).first, day + timedelta(days=1)
+    first, end = board_on(period, day).first, _next(day)
     if first is None:
         result: Any = await session.execute(_RANK_ALL_TIME, {"end": end})
     else:

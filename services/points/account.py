@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
+from services.achievements.milestones import Milestones
 from services.errors import MemberSuspended, NotFound
 
 OPENING_BALANCE = "opening_balance"
@@ -95,17 +96,53 @@ class Account:
     is_erased: bool = False
     ranked_points: int = 0
     ranked_at: datetime | None = None
+    exchanges_made: int = 0
+    tasks_completed: int = 0
+    best_streak: int = 0
+    best_weekly_rank: int | None = None
+    ahead: Milestones = field(default_factory=Milestones)
     lots: list[Lot] = field(default_factory=list)
     new_lots: list[Lot] = field(default_factory=list)
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     owes_otherwise: bool = False
+    counts_otherwise: bool = False
 
     @property
     def is_changed(self) -> bool:
         """Whether anything has to be written: not every change is one of the balance."""
-        return bool(self.entries or self.new_lots or self.changed_lots or self.owes_otherwise)
+        return bool(
+            self.entries
+            or self.new_lots
+            or self.changed_lots
+            or self.owes_otherwise
+            or self.counts_otherwise
+        )
+
+    @property
+    def points_earned(self) -> int:
+        """Points earned in the mall itself, as achievements count them: no opening balance."""
+        return max(0, self.ranked_points)
+
+    @property
+    def is_at_milestone(self) -> bool:
+        """Whether a target that was ahead when the account was locked is reached by now."""
+        ahead = self.ahead
+        return (
+            self.exchanges_made >= ahead.exchanges_made
+            or self.tasks_completed >= ahead.tasks_completed
+            or self.best_streak >= ahead.best_streak
+            or self.points_earned >= ahead.points_earned
+        )
+
+    @property
+    def achievements_version(self) -> int:
+        """The definitions up to which the member has all that was reached; 0 when not known.
+
+        Not known after a movement that got to a target and did not look: the next one does.
+        """
+        return 0 if self.is_at_milestone else self.ahead.checked
 
 
 def is_ranked(entry: Entry) -> bool:
@@ -136,7 +173,12 @@ def require_present(account: Account | None, user_id: int) -> Account:
     return account
 
 
+def is_suspended(account: Account, now: datetime) -> bool:
+    """Whether the member may not earn or spend."""
+    return account.suspended_until is not None and account.suspended_until > now
+
+
 def require_not_suspended(account: Account, now: datetime) -> None:
     """Raise MemberSuspended while the suspension lasts."""
-    if account.suspended_until is not None and account.suspended_until > now:
+    if account.suspended_until is not None and is_suspended(account, now):
         raise MemberSuspended(account.suspended_until)

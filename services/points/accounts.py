@@ -6,10 +6,11 @@ must not be one statement: it would read the lots from a snapshot older than the
 """
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
+from services.achievements.milestones import NO_TARGET, Milestones
 from services.bulk import Writes
 from services.leaderboard.earnings import save_earnings
 from services.points.account import Account, Entry, Lot, drawing_order
@@ -33,12 +35,25 @@ _USER = (
     "owed_points",
     "ranked_points",
     "ranked_at",
+    "exchanges_made",
+    "tasks_completed",
+    "best_streak",
+    "achievements_version",
 )
+_MILESTONES = [field.name for field in fields(Account)].index("ahead")
 _LOT = tuple(field.name for field in fields(Lot))
 _CHANGED = ("id", "points", "status")
 _RESHAPED = (*_CHANGED, "expires_at", "withheld_points", "extended_at")
 _ENTRY = tuple(field.name for field in fields(Entry))
 _DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
+
+
+def _nearest(measure: str, counted: str) -> str:
+    return (
+        f"coalesce(min(target) FILTER (WHERE is_active AND measure = '{measure}'"
+        f" AND target > {counted}), {NO_TARGET})"
+    )
+
 
 _user_row = attrgetter("user_id", *_USER[1:])
 _lot_row = attrgetter(*_LOT)
@@ -49,12 +64,32 @@ _draw_row = attrgetter(*_DRAW)
 
 # FOR NO KEY UPDATE: as exclusive among movements as FOR UPDATE, without holding up rows elsewhere
 # that merely refer to the user.
+#
+# The milestones come from a snapshot that may be older than the lock. That is safe: they only say
+# whether to look (in a later statement). A count that grew meanwhile says so once too often, one
+# that shrank had been looked at when it was as high, and definitions widened meanwhile have a
+# higher version, which the next movement sees. Who counts nothing has reached nothing at any.
 _LOCK_USERS = text(
-    """
-    SELECT id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
+    f"""
+    SELECT users.id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
            lifetime_adjusted, audit_sequence, suspended_until, owed_points,
-           erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at
-    FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
+           erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at,
+           exchanges_made, tasks_completed, best_streak, best_weekly_rank,
+           CASE WHEN exchanges_made + tasks_completed + best_streak = 0
+                     AND ranked_points <= 0 AND best_weekly_rank IS NULL
+                THEN ahead.version ELSE achievements_version END AS checked,
+           ahead.*
+    FROM users
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(version), 0) AS version,
+               {_nearest("exchanges_made", "exchanges_made")},
+               {_nearest("best_streak", "best_streak")},
+               {_nearest("tasks_completed", "tasks_completed")},
+               {_nearest("points_earned", "ranked_points")}
+        FROM achievements
+    ) ahead -- in the order of Milestones
+    WHERE users.id = ANY(CAST(:user_ids AS bigint[])) ORDER BY users.id
+    FOR NO KEY UPDATE OF users
     """
 )
 
@@ -94,7 +129,13 @@ async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[
     Ids that name no user are missing from the answer. Erased users are in it: their lots end too.
     """
     rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
-    return {row[0]: Account(*row) for row in rows}
+    return {row[0]: _account(row) for row in rows}
+
+
+def _account(row: Sequence[Any]) -> Account:
+    """What follows the columns of the account are its milestones."""
+    values: list[Any] = [*row[:_MILESTONES], Milestones(*row[_MILESTONES:])]
+    return Account(*values)
 
 
 async def load_lots(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import MAX_POINTS
 from models.points import PointsAction, PointsRecordStatus
+from services.achievements.unlock import unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock
 from services.points.account import Account, Cause, Lot, is_over
@@ -85,6 +86,7 @@ async def activate_batch(
         and (points := _activate_if_it_fits(accounts[lot.user_id], lot, now))
     ]
     writes = Writes()
+    await unlock_reached(session, writes, accounts.values(), now, zone)
     save_accounts(writes, accounts.values(), zone)
     await writes.flush(session)
     return Activated(len(activated), sum(activated))

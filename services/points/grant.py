@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.points import PointsGrant
+from services.achievements.unlock import unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import InvalidInput, Refusal
@@ -38,6 +39,7 @@ OWN_SOURCES = frozenset(
         "extension",
         "reversal",
         "adjustment",
+        "achievement",
     }
 )
 """What the mall itself writes as a source: nobody else may."""
@@ -142,6 +144,7 @@ async def grant_points(
     batch = _Batch(now, zone, accounts, keys, used)
     outcomes = settle_each(requests, batch.settle)
     writes = Writes()
+    await unlock_reached(session, writes, accounts.values(), now, zone)
     save_accounts(writes, accounts.values(), zone)
     name_grants(writes, batch.named)
     store_settled(writes, OPERATION, keys.new, now)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import CheckIn as CheckInTable
+from services.achievements.unlock import tell_unlocked, unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock, day_start, local_day
 from services.errors import NotFound, Refusal, VerificationRequired
@@ -45,7 +46,10 @@ class StreakBonus:
 
 @dataclass(frozen=True, slots=True)
 class CheckedIn:
-    """A day that was signed in; `bonus_points` is the part of `points` that the streak added."""
+    """A day that was signed in; `bonus_points` is the part of `points` that the streak added.
+
+    `unlocked` are the achievements, by id, that it unlocked.
+    """
 
     user_id: int
     day: date
@@ -54,6 +58,7 @@ class CheckedIn:
     bonus_points: int
     points_record_id: UUID
     created_at: datetime
+    unlocked: tuple[int, ...] = ()
 
 
 _COLUMNS = ("user_id", "day", "streak", "points", "bonus_points", "points_record_id", "created_at")
@@ -129,6 +134,8 @@ async def check_in(
         except Refusal as refusal:
             outcomes.append(refusal)
     writes = Writes()
+    unlocked = await unlock_reached(session, writes, accounts.values(), now, zone)
+    tell_unlocked(requests, outcomes, unlocked)
     save_accounts(writes, accounts.values(), zone)
     save_check_ins(writes, [outcome for outcome in outcomes if isinstance(outcome, CheckedIn)])
     await writes.flush(session)
@@ -163,6 +170,7 @@ def decide(
     expires_at = expiry_of(CHECK_IN_SOURCE, now, zone)
     points = CHECK_IN_POINTS + bonus
     lot = grant_reward(account, request.lot_id, points, cause, expires_at, now)
+    account.best_streak = max(account.best_streak, streak)
     last[account.user_id] = LastCheckIn(today, streak)
     return CheckedIn(
         user_id=account.user_id,

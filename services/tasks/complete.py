@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.achievements.unlock import tell_unlocked, unlock_reached
 from services.bulk import Writes
 from services.calendar import Clock
 from services.errors import NotFound, Refusal, VerificationRequired
@@ -49,10 +50,11 @@ class CompletionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A task that was completed, and the lot it gave."""
+    """A task that was completed, the lot it gave, and the achievements it unlocked, by id."""
 
     member_task: MemberTask
     lot: Lot
+    unlocked: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ async def complete_tasks(
     settlement = TaskSettlement(now, zone, accounts, tasks, progress, earned, captcha)
     outcomes = decide(settlement, requests)
     writes = Writes()
+    unlocked = await unlock_reached(session, writes, accounts.values(), now, zone)
+    tell_unlocked(requests, outcomes, unlocked)
     save_accounts(writes, accounts.values(), zone)
     save_progress(writes, list(settlement.changed.values()))
     await writes.flush(session)
@@ -167,6 +171,7 @@ def pay_task(
     progress.completed_at = now
     progress.points_earned = task.points_reward
     progress.points_record_id = lot.id
+    account.tasks_completed += 1
     earned.today += task.points_reward
     earned.this_week += task.points_reward
     return lot

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tasks import Event
+from services.achievements.unlock import unlock_reached
 from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
@@ -128,6 +129,7 @@ async def record_events(
         decide(settlement, event, new_id)
     await _reject(session, settlement)
     writes = Writes()
+    await unlock_reached(session, writes, accounts.values(), now, zone)
     save_accounts(writes, accounts.values(), zone)
     name_grants(writes, settlement.purchases)
     save_progress(writes, list(settlement.changed.values()))

@@ -1,9 +1,9 @@
 """Deleting a member's personal data on request, while the ledger stays whole.
 
 What is a number of the books stays, under a name that says nothing: lots, changes of the balance,
-exchanges, coupons and their codes, memberships, completed tasks. What says who it was, where they
-live, what they like or what was said of them goes. A salted hash of the external id stays
-(`erased_subjects`).
+exchanges, coupons and their codes, memberships, completed tasks, achievements. What says who it
+was, where they live, what they like or what was said of them goes. A salted hash of the external id
+stays (`erased_subjects`).
 """
 
 import secrets

@@ -91,9 +91,10 @@ async def works(migrated: StoreUrls, tmp_path: Path) -> AsyncIterator[Works]:
 
 
 async def _members_with_devices(town: Town) -> list[str]:
-    """Every third has a phone of each kind."""
+    """Every third has a phone of each kind. It is noon: no congratulation has to wait."""
     names = [f"{uuid4().hex}-{number}" for number in range(_MEMBERS)]
     user_ids = await add_members(town.mall, names, 1_000_000)
+    await execute(town.mall, "UPDATE users SET timezone = :noon", noon=noon_zone())
     for number, user_id in enumerate(user_ids):
         if number % 3 != 1:
             await add_device(town.mall, user_id, uuid4().hex, DevicePlatform.IOS)

@@ -1,10 +1,25 @@
 """The demo mall: what is loaded can be found."""
 
 from dev.demo.load import load_demo
+from services.achievements.catch_up import CATCH_UP_JOB
 from services.catalogue.browse import ItemFilter, count_items
 from services.mall import Mall
 from services.transaction import transaction
 from tests.factories import execute
+from tests.jobs.due import jobs_named, run_due
+
+
+async def test_demo_members_have_achievements(mall: Mall) -> None:
+    """As soon as a worker runs; the history made them reach some."""
+    async with transaction(mall.stores.bulk) as session:
+        await load_demo(session, mall.clock(), mall.zone)
+    await run_due(mall, jobs_named(CATCH_UP_JOB))
+    held = await execute(
+        mall,
+        "SELECT DISTINCT key FROM user_achievements JOIN achievements ON achievements.id ="
+        " achievement_id",
+    )
+    assert {"first_exchange", "week_streak"} <= {row.key for row in held}
 
 
 async def test_every_demo_item_can_be_searched(mall: Mall) -> None:

@@ -26,6 +26,14 @@ _QUERIES = {
             startsAt endsAt config
           }} }}
         }} }}""",
+    "saveAchievement": f"""
+        mutation ($input: SaveAchievementInput!) {{ saveAchievement(input: $input) {{
+          {_PROBLEM} ... on InvalidInput {{ field }}
+          ... on SaveAchievementSuccess {{ achievement {{
+            id key name description badgeUrl measure isActive pointsReward
+            progress {{ current target }}
+          }} }}
+        }} }}""",
     "adjustStock": f"""
         mutation ($input: AdjustStockInput!) {{ adjustStock(input: $input) {{
           {_PROBLEM}

@@ -71,6 +71,11 @@ mutation ($input: RecordEventsInput!) { recordEvents(input: $input) {
 } }
 """
 
+_ACHIEVEMENTS = """{ achievements {
+  id key name description badgeUrl measure isActive pointsReward pointsGranted unlockedAt
+  progress { current target }
+} }"""
+
 
 async def complete(client: Client, name: str, task_id: int, **more: Any) -> dict[str, Any]:
     """Claim a task."""
@@ -115,6 +120,18 @@ async def record(client: Client, *events: Any) -> dict[str, Any]:
 async def tasks(client: Client, name: str, arguments: str = "") -> list[dict[str, Any]]:
     """The member's tasks; `arguments` in GraphQL, with their brackets."""
     return (await client.data(f"{{ tasks{arguments} {{ {TASK} }} }}", as_=name))["tasks"]
+
+
+async def achievements_of(client: Client, name: str) -> dict[str, dict[str, Any]]:
+    """The member's achievements by key."""
+    found = (await client.data(_ACHIEVEMENTS, as_=name))["achievements"]
+    return {achievement["key"]: achievement for achievement in found}
+
+
+async def unlocked_by(client: Client, name: str) -> set[str]:
+    """The keys of what the member has unlocked."""
+    found = await achievements_of(client, name)
+    return {key for key, achievement in found.items() if achievement["unlockedAt"]}
 
 
 async def available(client: Client, name: str) -> int:

@@ -58,6 +58,13 @@ _REVERSED = {"source": "campaign", "reference": "order-1", "points": 5}
 _ADJUSTED = {"userId": "@alice", "points": -5, "reason": "wrong"}
 _STOCKED = {"itemId": "@virtual", "by": 5}
 _TASK = {"name": "read", "pointsReward": 5, "frequency": "DAILY"}
+_ACHIEVEMENT = {
+    "key": "ten_tasks",
+    "name": "Ten tasks",
+    "description": "Complete ten tasks.",
+    "measure": "TASKS_COMPLETED",
+    "target": 10,
+}
 _ITEM = {"name": "mug", "points": 50, "stock": 3, "type": "VIRTUAL", "config": {"note": "soon"}}
 _TOLD = {"title": "Hello", "body": "Come back", "audience": {"userIds": ["@alice"]}}
 _COUPONS = {"itemId": "@pool", "codes": ["A", "B"]}
@@ -161,6 +168,11 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "NotFound": asking("olga", id="@no_task", **_TASK),
         "InvalidInput": asking("olga", **_TASK | {"pointsReward": -1}),
     },
+    "saveAchievement": {
+        "SaveAchievementSuccess": asking("olga", **_ACHIEVEMENT),
+        "NotFound": asking("olga", id="@no_achievement", **_ACHIEVEMENT),
+        "InvalidInput": asking("olga", **_ACHIEVEMENT),
+    },
     "saveItem": {
         "SaveItemSuccess": asking("olga", **_ITEM),
         "NotFound": asking("olga", id="@no_item", **_ITEM),
@@ -249,6 +261,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
         **{name: encode_id("ExchangeItem", key) for name, key in items.items()},
         **{name: encode_id("Task", key) for name, key in (await _tasks(mall)).items()},
         "no_exchange": encode_id("Exchange", _NOTHING),
+        "no_achievement": encode_id("Achievement", 4711),
         "no_lot": encode_id("PointsRecord", _NOTHING),
         "no_push": encode_id("PushRecord", _NOTHING),
     }

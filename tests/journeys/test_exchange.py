@@ -253,7 +253,7 @@ async def test_an_exchange_asks_for_its_confirmation(mall: Mall, client: Client)
     rows = await execute(
         mall,
         "SELECT job, payload->>'exchange_id' = e.id::text FROM outbox, exchanges e"
-        " WHERE job <> 'refresh_ranks'",
+        " WHERE job = 'exchange_confirmation'",
     )
     assert rows == [("exchange_confirmation", True)]
 

@@ -25,6 +25,7 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on PointsChange { action amount }
   ... on Task { pointsReward status }
   ... on ExchangeItem { stock canExchange }
+  ... on Achievement { key unlockedAt progress { current target } }
   ... on Exchange { exchangeStatus: status paidFrom { points } item { id } }
   ... on Coupon { code couponStatus: status }
   ... on OperatorAction { noted: action }
@@ -62,7 +63,14 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "Device": encode_id("Device", device.id),
         "PushRecord": encode_id("PushRecord", push.id),
         "Campaign": await campaign_of(mall, user_id),
+        "Achievement": await achievement_of(mall),
     }
+
+
+async def achievement_of(mall: Mall) -> str:
+    """The id of what Alice's exchange unlocked."""
+    ((number,),) = await execute(mall, "SELECT achievement_id FROM user_achievements")
+    return encode_id("Achievement", number)
 
 
 async def campaign_of(mall: Mall, user_id: int) -> str:
@@ -120,13 +128,17 @@ async def test_a_member_finds_each_of_their_own(
     (code,) = (await execute(mall, "SELECT code FROM user_coupons"))[0]
     assert (seen["Coupon"]["code"], seen["Coupon"]["couponStatus"]) == (code, "ACTIVE")
     assert seen["Device"]["platform"] == "IOS"
+    assert seen["Achievement"]["key"] == "first_exchange"
+    assert seen["Achievement"]["unlockedAt"] is not None
     assert (seen["PushRecord"]["title"], seen["PushRecord"]["pushStatus"]) == ("news", "QUEUED")
 
 
 async def test_what_is_anothers_does_not_exist(client: Client, ids: dict[str, str]) -> None:
-    """Private things read as null; tasks and items are everybody's."""
+    """Private things read as null; of what is everybody's, members see how far they are."""
     seen = {kind: await find(client, ids[kind], "bob") for kind in ids}
     assert {kind for kind, node in seen.items() if node is None} == PRIVATE
+    achievement = seen["Achievement"] or {}
+    assert (achievement["unlockedAt"], achievement["progress"]["current"]) == (None, 0)
 
 
 async def test_an_operator_finds_everything(client: Client, ids: dict[str, str]) -> None:
@@ -166,7 +178,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
     """Of every kind."""
     nothing = "00000000-0000-7000-8000-000000000000"
     for kind, key in (
-        *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711)),
+        *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711), ("Achievement", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
         *(("Device", nothing), ("PushRecord", nothing), ("Campaign", nothing)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),

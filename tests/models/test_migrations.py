@@ -191,6 +191,52 @@ async def test_points_of_before_stand_on_boards(engine: AsyncEngine) -> None:
     ]
 
 
+_MEMBER_OF_BEFORE = """
+    INSERT INTO users (external_id, username, locale, timezone, points, lifetime_earned,
+                       lifetime_redeemed, audit_sequence)
+    VALUES ('alice', 'alice', 'en', 'UTC', 70, 100, 30, 2);
+    INSERT INTO points_records (id, user_id, points, original_points, source, status, created_at)
+    VALUES ('00000000-0000-7000-8000-000000000001', 1, 70, 100, 'opening_balance', 'active', now());
+    INSERT INTO points_audit_log (user_id, sequence, action, amount, points_before, points_after,
+                                  source, details, created_at, created_by)
+    VALUES (1, 1, 'earn', 100, 0, 100, 'opening_balance', '{}', now(), 'import'),
+           (1, 2, 'redeem', -30, 100, 70, 'exchange', '{}', now(), 'user:1');
+    INSERT INTO exchange_items (name, points, stock, total_stock, type, search)
+    VALUES ('tea', 10, 1, 1, 'virtual', '');
+    INSERT INTO exchanges (id, user_id, item_id, audit_sequence, points, status, created_at,
+                           updated_at, cancelled_at, refunded_points, lapsed_points)
+    VALUES (uuidv7(), 1, 1, 1, 10, 'cancelled', now(), now(), now(), 10, 0),
+           (uuidv7(), 1, 1, 2, 10, 'completed', now(), now(), NULL, NULL, NULL);
+    INSERT INTO tasks (name, points_reward, frequency) VALUES ('read', 1, 'daily');
+    INSERT INTO user_tasks (user_id, task_id, period_start, progress) VALUES (1, 1, now(), 1);
+    INSERT INTO check_ins
+    VALUES (1, '2026-11-20', 4, 5, 0, '00000000-0000-7000-8000-000000000001', now())
+"""
+
+
+async def test_members_of_before_are_counted_and_looked_for(engine: AsyncEngine) -> None:
+    """By what they did, but for what was cancelled or is open; a job gives them what it reaches."""
+    await migrate(engine, "0016")
+    for statement in _MEMBER_OF_BEFORE.split(";"):
+        await run(engine, lambda connection, sql=statement: connection.execute(text(sql)))
+    await migrate(engine)
+    counts = text(
+        "SELECT exchanges_made, tasks_completed, best_streak, achievements_version FROM users"
+    )
+    assert await run(engine, lambda connection: connection.execute(counts).all()) == [(1, 0, 4, 0)]
+    asked = text("SELECT job, payload FROM outbox")
+    assert await run(engine, lambda connection: connection.execute(asked).all()) == [
+        ("unlock_reached", {})
+    ]
+
+
+async def test_a_new_mall_has_nobody_to_look_for(engine: AsyncEngine) -> None:
+    """The outbox of a database that was just made is empty."""
+    await migrate(engine)
+    asked = text("SELECT job, payload FROM outbox")
+    assert await run(engine, lambda connection: connection.execute(asked).all()) == []
+
+
 async def test_migrating_twice_changes_nothing(engine: AsyncEngine) -> None:
     """The second run finds nothing to do."""
     await migrate(engine)

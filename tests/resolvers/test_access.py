@@ -61,6 +61,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
     "query.leaderboard": (ANYONE, "leaderboard { totalUsers }"),
     "query.myRank": (MEMBERS, "myRank { rank }"),
+    "query.achievements": (MEMBERS, "achievements { id }"),
     "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
     "mutation.completeTask": (
         MEMBERS,
@@ -131,6 +132,13 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.saveTask": (
         OPERATORS,
         'saveTask(input: {name: "t", pointsReward: 1, frequency: ONCE}) { __typename }',
+    ),
+    "mutation.saveAchievement": (
+        OPERATORS,
+        (
+            'saveAchievement(input: {key: "k", name: "n", description: "d",'
+            " measure: TASKS_COMPLETED, target: 1}) { __typename }"
+        ),
     ),
     "mutation.saveItem": (
         OPERATORS,

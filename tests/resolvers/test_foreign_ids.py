@@ -146,6 +146,14 @@ USES = {
         _mutation("saveTask", 'id: $id, name: "t", pointsReward: 1, frequency: ONCE'),
         "SaveTaskSuccess",
     ),
+    "saveAchievement(input.id)": _operator_use(
+        "Achievement",
+        _mutation(
+            "saveAchievement",
+            'id: $id, key: "first_exchange", measure: EXCHANGES_MADE, target: 1',
+        ),
+        "SaveAchievementSuccess",
+    ),
     "saveItem(input.id)": _operator_use(
         "ExchangeItem",
         _mutation("saveItem", 'id: $id, name: "i", points: 1, type: PHYSICAL'),
@@ -225,9 +233,15 @@ async def alice(mall: Mall, client: Client) -> Alice:
         "Coupon": coupon["id"],
         "Device": encode_id("Device", (await add_device(mall, user_id, "her token")).id),
         "PushRecord": await _push(mall, user_id),
+        "Achievement": encode_id("Achievement", await _unlocked(mall)),
     }
     await execute(mall, "UPDATE users SET last_login_at = :now", now=mall.clock())
     return Alice(ids, ("alice-in", "a@example.com", "13911112222", coupon["code"], *home.values()))
+
+
+async def _unlocked(mall: Mall) -> int:
+    ((achievement_id,),) = await execute(mall, "SELECT achievement_id FROM user_achievements")
+    return achievement_id
 
 
 async def _push(mall: Mall, user_id: int) -> str:
@@ -236,6 +250,7 @@ async def _push(mall: Mall, user_id: int) -> str:
     return encode_id("PushRecord", push.id)
 
 
+_FOR_MEMBERS = ("Task", "Achievement")  # each sees how far they are themselves
 _CALLERS = {"anonymous": None, "member": "bob", "service": "till", "operator": "olga"}
 
 
@@ -261,7 +276,7 @@ def _expected(path: str, kind: str, caller: str) -> str:
     if caller == "anonymous":
         return UNAUTHENTICATED
     expected: str = getattr(use, caller)
-    if path == "node(id)" and kind == "Task" and caller == "member":
+    if path == "node(id)" and kind in _FOR_MEMBERS and caller == "member":
         return FOUND
     is_wrong_kind = use.kind is not None and use.kind != kind
     return BAD_INPUT if is_wrong_kind and expected != FORBIDDEN else expected

@@ -26,7 +26,7 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt recommendations achievements
+    pointsPrompt recommendations
     shares experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
@@ -35,11 +35,9 @@ _PENDING_MUTATIONS = """
     saveExperiment setExperimentStatus
     acknowledgeAlert
 """
-_PENDING_MEMBERS = """
-    CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
-"""
+_PENDING_MEMBERS = ""
 _PENDING_TYPES = """
-    Achievement Alert AlertSeverity Experiment
+    Alert AlertSeverity Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget

@@ -125,6 +125,18 @@ async def test_a_batch_of_reversals_reads_lots_enough_for_all_of_it(mall: Mall) 
     assert await points_of(mall, alice) == 440 - 150 - 271
 
 
+async def _first_exchanges(mall: Mall, _actor_id: int, count: int) -> Sequence[Any]:
+    """Exchanges of `count` members, each of which unlocks an achievement that grants points."""
+    await execute(mall, "UPDATE achievements SET points_reward = 5")
+    item_id = await add_item(mall, points=50, stock=count)
+    requests: list[Any] = []
+    for number in range(count):
+        member = await add_user(mall, f"member-{number}")
+        await give_points(mall, member, 50)
+        requests.append(exchange_request(member, item_id, "key", None, is_verified=False))
+    return requests
+
+
 _CANCELLED, _SHIPPED = ExchangeStatus.CANCELLED, ExchangeStatus.SHIPPED
 _COUPON: dict[str, Any] = {"type": "coupon", "config": {"generate": True}}
 _VIP: dict[str, Any] = {"type": "vip", "config": {"level": 1, "days": 30}}
@@ -134,6 +146,7 @@ MOVEMENTS = [
     Movement(
         "updateExchange", 9, lambda mall: mall.steps, _steps(_SHIPPED, type="physical", config={})
     ),
+    Movement("first exchanges", 8, lambda mall: mall.exchanges, _first_exchanges),
     Movement("grantPoints", 8, lambda mall: mall.grants, _grants),
     Movement("reverseGrant", 10, lambda mall: mall.reversals, _reversals),
     Movement("adjustPoints", 6, lambda mall: mall.adjustments, _adjustments),

@@ -24,7 +24,7 @@ from services.users.suspend import suspend_user
 from tests.boards import build
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_item, add_task, add_user, give_points, points_of
+from tests.factories import add_achievement, add_item, add_task, add_user, give_points, points_of
 from tests.jobs.due import run_due
 from tests.pushes import add_device, draft, plan_now
 from tests.services.statements import Statements
@@ -61,13 +61,27 @@ async def _items(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
-async def _item_for_many_lots(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+async def _first_item(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     await _lots(mall, user_id, rows)
     item = await add_item(mall, points=10 * rows)
     return {"item": encode_id("ExchangeItem", item), "key": "key"}
 
 
+async def _exchange_before(mall: Mall, user_id: int) -> None:
+    """The first exchange unlocks an achievement; most are not the first."""
+    await give_points(mall, user_id, 1)
+    item = await add_item(mall, points=1)
+    request = exchange_request(user_id, item, "the first", None, is_verified=False)
+    await mall.exchanges.submit(request)
+
+
+async def _item_for_many_lots(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _exchange_before(mall, user_id)
+    return await _first_item(mall, user_id, rows)
+
+
 async def _pool(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _exchange_before(mall, user_id)
     await give_points(mall, user_id, 100)
     item = await add_item(mall, type="coupon", config={}, stock=0)
     request = CodeImport(user_id, item, [f"CODE-{number}" for number in range(rows)], None)
@@ -162,6 +176,13 @@ async def _boards(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _achievements(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _exchange_before(mall, user_id)
+    for number in range(rows):
+        await add_achievement(mall, f"another_{number}")
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -215,6 +236,12 @@ OPERATIONS = [
         _users,
         role="operator",
     ),
+    Operation(
+        "achievements",
+        "{ achievements { name progress { current target } unlockedAt pointsGranted } }",
+        1,
+        _achievements,
+    ),
     Operation("tasks", "{ tasks { name status progress { current } } }", 1, _tasks),
     Operation("items", f"{{ items(first: 20) {{ nodes {{ {_ITEM} }} }} }}", 4, _items),
     Operation(
@@ -251,6 +278,7 @@ OPERATIONS = [
         7,
         _item_for_many_lots,
     ),
+    Operation("oneClickExchange that unlocks", _EXCHANGE, 8, _first_item),
     Operation("oneClickExchange of a pool", _EXCHANGE, 8, _pool),
     Operation(
         "completeTask",

@@ -1,7 +1,7 @@
 """The ranks of every day that ended: exact however late they are kept, once, for a year."""
 
 import random
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from models.leaderboard import LeaderboardPeriod
@@ -110,3 +110,24 @@ async def test_a_year_is_kept(mall: Mall, clock: MovableClock) -> None:
     assert len(months) == 2
     assert await execute(mall, "SELECT min(day) FROM rank_snapshots") == [(date(2026, 12, 1),)]
     assert await execute(mall, "SELECT to_regclass('rank_history_2026_11')") == [(None,)]
+
+
+async def test_the_best_of_a_week_are_honoured_when_it_ends(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """Not while it runs; the eleventh is not; and once, however often the week is looked at."""
+    clock.now = datetime.fromisoformat("2026-11-18T12:00:00+08:00")  # a Wednesday
+    members = [await add_user(mall, f"member-{number}") for number in range(12)]
+    for points, user_id in enumerate(reversed(members), 1):
+        await give_points(mall, user_id, points)
+    jobs = jobs_named(_JOB, "unlock_weekly_top")
+    unlocked = "SELECT user_id, key FROM user_achievements JOIN achievements ON id = achievement_id"
+    for noon, count in (("2026-11-21", 0), ("2026-11-22", 0), ("2026-11-23", 11)):
+        clock.now = datetime.fromisoformat(f"{noon}T12:00:00+08:00")
+        for _ in range(2):
+            await look_at_schedule(mall, [_JOB])
+            await run_due(mall, jobs)
+        assert len(await execute(mall, unlocked)) == count
+    rows = await execute(mall, unlocked)
+    assert {row.user_id for row in rows if row.key == "weekly_top_ten"} == set(members[:10])
+    assert [row.user_id for row in rows if row.key == "weekly_champion"] == members[:1]

@@ -18,13 +18,15 @@ SOURCE_CORRUPTIONS = (
     Corruption(
         "a lot was not earned by one completion or check-in",
         "lot {check_in_lot} of user {dave}",
-        "DELETE FROM check_ins WHERE user_id = :dave",
+        "WITH gone AS (DELETE FROM check_ins WHERE user_id = :dave)"
+        " UPDATE users SET best_streak = 0 WHERE id = :dave",
         alone=True,
     ),
     Corruption(
         "a lot was not earned by one completion or check-in",
         "lot {task_lot} of user {alice}",
-        "DELETE FROM user_tasks WHERE user_id = :alice",
+        "WITH gone AS (DELETE FROM user_tasks WHERE user_id = :alice)"
+        " UPDATE users SET tasks_completed = 0 WHERE id = :alice",
         alone=True,
     ),
     Corruption(

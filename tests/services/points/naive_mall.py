@@ -51,12 +51,19 @@ class NaiveMall:
         self.exchanges: list[dict[str, Any]] = []
         self.keys: dict[tuple[int, str], dict[str, Any]] = {}
         self.other_keys = 0
+        self.achievements: list[dict[str, Any]] = []
 
     def add_member(self, user_id: int) -> None:
         """A member who has nothing."""
         sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes")
         counts = dict.fromkeys(sums, 0)
-        self.members[user_id] = {"lots": [], "days": {}, "done": [], **counts}
+        self.members[user_id] = {
+            "lots": [],
+            "days": {},
+            "done": [],
+            "unlocked": [],
+            **counts,
+        }
 
     def available(self, user_id: int, now: datetime) -> int:
         """What the member can spend."""
@@ -140,6 +147,7 @@ class NaiveMall:
         days[today] = days.get(today - timedelta(days=1), 0) + 1
         points = 5 + BONUSES.get(days[today], 0)
         self.earn(user_id, points, a_year_after(now), now)
+        self.unlock(user_id, now)
         return "done", points
 
     def complete(self, user_id: int, task_id: int, now: datetime) -> str:
@@ -158,7 +166,25 @@ class NaiveMall:
             return "cap"
         done.append((task_id, task["points"], now))
         self.earn(user_id, task["points"], task["ends"](now), now)
+        self.unlock(user_id, now)
         return "done"
+
+    def unlock(self, user_id: int, now: datetime) -> None:
+        """What the member has reached by now, and what the points for that reach."""
+        for achievement in self.achievements * len(self.achievements):
+            member = self.members[user_id]
+            made = [e for e in self.exchanges if e["user"] == user_id and not e["cancelled"]]
+            counts = {
+                "exchanges_made": len(made),
+                "tasks_completed": len(member["done"]),
+                "best_streak": max(member["days"].values(), default=0),
+                "points_earned": member["earned"],
+            }
+            is_reached = counts[achievement["measure"]] >= achievement["target"]
+            if is_reached and achievement["key"] not in member["unlocked"]:
+                member["unlocked"].append(achievement["key"])
+                if achievement["points"]:
+                    self.earn(user_id, achievement["points"], a_year_after(now), now)
 
     def exchange(self, user_id: int, item_id: int, key: str, now: datetime) -> tuple[str, int]:
         """(what is answered, points left afterwards)."""

@@ -44,6 +44,7 @@ class NaiveReturns(NaiveMall):
             "own": 0,
         }
         self.other_keys += 1
+        self.unlock(user_id, now)
         return "done"
 
     def activate(self, now: datetime) -> tuple[int, int]:
@@ -64,6 +65,8 @@ class NaiveReturns(NaiveMall):
                 self.settle(user_id, now)
             else:
                 self.count_in(self.members[user_id], lot)
+        for user_id in {user_id for _, _, user_id, _ in due}:
+            self.unlock(user_id, now)
         return len(due), points
 
     def reverse(self, reference: str, points: int, now: datetime) -> tuple[int, int] | str:

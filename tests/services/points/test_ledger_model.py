@@ -35,7 +35,7 @@ from services.tasks.rules import TaskNotCompletable
 from services.transaction import transaction
 from tests.clock import MovableClock
 from tests.databases import migrated_database, settings_of
-from tests.factories import add_item, add_task, add_user, give_points
+from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.services.points.naive_mall import NaiveMall, a_year_after
 
 MEMBERS = st.integers(0, 2)
@@ -54,6 +54,13 @@ STOCK: list[dict[str, Any]] = [
     {"points": 90, "stock": 4},
     {"points": 30, "stock": 50, "limit": (2, "week")},
     {"points": 11, "stock": 50, "limit": (3, "day")},
+]
+# Only what exchanges reach is paid: the lot for it is then the only one of its age.
+ACHIEVEMENTS: list[dict[str, Any]] = [
+    {"key": "three_exchanges", "measure": "exchanges_made", "target": 3, "points": 40},
+    {"key": "thousand_points", "measure": "points_earned", "target": 1_000, "points": 0},
+    {"key": "three_days", "measure": "best_streak", "target": 3, "points": 0},
+    {"key": "two_tasks", "measure": "tasks_completed", "target": 2, "points": 0},
 ]
 REFUSALS = {
     OutOfStock: "sold out",
@@ -88,6 +95,10 @@ class LedgerMachine(RuleBasedStateMachine):
             await self._earn(user_id, 50, self.clock() + timedelta(days=3))
         self.items = [await self._add_item(**item) for item in STOCK]
         self.tasks = [await self._add_task(**task) for task in TASKS]
+        await execute(self.mall, "UPDATE achievements SET is_active = false")
+        for achievement in ACHIEVEMENTS:
+            await execute(self.mall, _ADD_ACHIEVEMENT, **achievement)
+        self.model.achievements = ACHIEVEMENTS
 
     async def _add_item(self, points: int, stock: int, limit: tuple[int, str] | None = None) -> int:
         count, period = limit or (None, None)
@@ -171,6 +182,10 @@ class LedgerMachine(RuleBasedStateMachine):
         answers = self.run(self._place(calls))
         expected = [self.model.exchange(*call, self.clock()) for call in calls]
         assert [_in_words(answer) for answer in answers] == expected
+        for user_id in {
+            call[0] for call, said in zip(calls, expected, strict=True) if said[0] == "made"
+        }:
+            self.model.unlock(user_id, self.clock())
 
     async def _place(self, calls: list[tuple[int, int, str]]) -> list[Any]:
         requests = [exchange_request(*call, None, is_verified=False) for call in calls]
@@ -209,14 +224,16 @@ class LedgerMachine(RuleBasedStateMachine):
             rows = (await session.execute(text(_MEMBERS))).all()
             lots = (await session.execute(text(_LOTS))).all()
             counts = (await session.execute(text(_COUNTS))).one()
+            unlocked = (await session.execute(text(_UNLOCKED))).all()
             stock = dict((await session.execute(text(_STOCK))).all())
         for user_id in self.users:
             assert seen[user_id].available == self.model.available(user_id, now)
         assert rows == [self._member_row(user_id) for user_id in self.users]
         assert lots == [row for user_id in self.users for row in self._lot_rows(user_id)]
         assert stock == {item_id: item["stock"] for item_id, item in self.model.items.items()}
+        assert unlocked == [row for user_id in self.users for row in self._unlocked_rows(user_id)]
         made = len(self.model.exchanges)
-        assert tuple(counts) == (made, made + self.model.other_keys, made)
+        assert tuple(counts) == (made, made + self.model.other_keys, made + len(unlocked))
 
     def _member_row(self, user_id: int) -> tuple[int, ...]:
         member = self.model.members[user_id]
@@ -227,6 +244,10 @@ class LedgerMachine(RuleBasedStateMachine):
         names = ("made", "ends", "points", "original", "status")
         lots = self.model.members[user_id]["lots"]
         return [(user_id, *(lot[name] for name in names)) for lot in lots]
+
+    def _unlocked_rows(self, user_id: int) -> list[tuple[int, str, int]]:
+        has = self.model.members[user_id]["unlocked"]
+        return [(user_id, a["key"], a["points"]) for a in ACHIEVEMENTS if a["key"] in has]
 
     def teardown(self) -> None:
         try:
@@ -253,6 +274,14 @@ _LOTS = """
 _COUNTS = """
     SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM idempotency_keys),
            (SELECT count(*) FROM outbox WHERE job <> 'refresh_ranks')
+"""
+_UNLOCKED = """
+    SELECT user_id, key, points FROM user_achievements
+    JOIN achievements ON achievements.id = achievement_id ORDER BY user_id, achievement_id
+"""
+_ADD_ACHIEVEMENT = """
+    INSERT INTO achievements (key, name, description, measure, target, points_reward, version)
+    VALUES (:key, :key, :key, :measure, :target, :points, 2)
 """
 _STOCK = "SELECT id, stock FROM exchange_items"
 

@@ -16,12 +16,19 @@ from services.points.verify import ALL_CHECKS, Violation, verify_ledger
 from settings import Settings
 from tests.clock import MovableClock
 from tests.factories import execute
+from tests.services.points.corrupted_achievements import ACHIEVEMENT_CORRUPTIONS
 from tests.services.points.corrupted_rankings import RANKING_CORRUPTIONS
 from tests.services.points.corrupted_returns import RETURN_CORRUPTIONS
 from tests.services.points.corrupted_sources import SOURCE_CORRUPTIONS
 from tests.services.points.corruptions import CORRUPTIONS, Corruption, arrange_books, plant
 
-_ALL = (*CORRUPTIONS, *RETURN_CORRUPTIONS, *SOURCE_CORRUPTIONS, *RANKING_CORRUPTIONS)
+_ALL = (
+    *CORRUPTIONS,
+    *RETURN_CORRUPTIONS,
+    *SOURCE_CORRUPTIONS,
+    *RANKING_CORRUPTIONS,
+    *ACHIEVEMENT_CORRUPTIONS,
+)
 
 _ROOT = Path(__file__).parents[3]
 _SECTION = re.compile(r"^(\S.*): \d+ row\(s\)\n((?:  .*\n)+)", re.MULTILINE)

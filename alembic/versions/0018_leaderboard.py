@@ -1,6 +1,6 @@
 """The leaderboard: what members earned by day, and the ranks they had.
 
-Revision: 0019, after 0016
+Revision: 0018, after 0017
 
 A day is one of the mall: what the log holds already is told apart by MALL_TIMEZONE, as it is set
 for whoever migrates.
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic import op
 from settings import MallSettings
 
-revision = "0019"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 _PERIOD = "period IN ('daily', 'weekly', 'monthly', 'all_time')"
 _EARNINGS = """

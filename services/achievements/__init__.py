@@ -1,0 +1,1 @@
+"""Achievements: what they measure, how they are unlocked, and what members see of them."""
