@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jobs import catalogue, exchange, notifications, points, reminders
+from jobs import catalogue, exchange, notifications, points, reminders, sharing
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
@@ -17,6 +17,7 @@ JOBS: Mapping[str, Job] = {
         *catalogue.JOBS,
         *reminders.JOBS,
         *notifications.JOBS,
+        *sharing.JOBS,
         in_batches("clean_up", clean_up_batch),
     )
 }

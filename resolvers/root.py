@@ -21,6 +21,7 @@ from resolvers.inputs import prepare_inputs
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
+from resolvers.sharing import SharingMutation, SharingQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
 from resolvers.wishes import WishesMutation
@@ -37,6 +38,7 @@ class Query(
     ExchangeQuery,
     NotificationsQuery,
     CampaignsQuery,
+    SharingQuery,
     OperatorsQuery,
 ):
     """What can be asked."""
@@ -52,6 +54,7 @@ class Mutation(
     WishesMutation,
     NotificationsMutation,
     CampaignsMutation,
+    SharingMutation,
 ):
     """What can be changed."""
 

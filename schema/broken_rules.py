@@ -5,6 +5,7 @@ from services import errors, input_rules
 from services.catalogue import coupon_codes
 from services.messages import message
 from services.notifications import preferences, register
+from services.sharing import create
 
 
 def broken_rule(error: errors.InvalidInput, locale: str) -> str:
@@ -38,5 +39,9 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             )
         case preferences.QuietHoursInvalid():
             return message(locale, "The time has to lie between 00:00 and 23:59.")
+        case create.TargetInvalid():
+            return message(
+                locale, "An item or achievement has to be named, and nothing for other links."
+            )
         case _:
             return message(locale, "The request is not valid: {problem}", problem=error.problem)

@@ -22,6 +22,7 @@ from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
 from services.points.reverse import ReversalRequest, Reversed, reverse_grants
+from services.sharing.visits import Visit, count_visits
 from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
@@ -53,6 +54,7 @@ class Mall:
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
     logins: GroupCommit[int, None]
+    visits: GroupCommit[Visit, None]
 
 
 @asynccontextmanager
@@ -104,4 +106,5 @@ def _mall(
         sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
+        visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.points.verify_invites import INVITE_CHECKS
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 from services.points.verify_sources import SOURCE_CHECKS
@@ -168,7 +169,8 @@ async def verify_ledger(session: AsyncSession) -> list[Violation]:
     The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
     """
     violations: list[Violation] = []
-    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS).items():
+    checks = _CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS | INVITE_CHECKS
+    for rule, query in checks.items():
         rows = await session.execute(text(query))
         found = tuple(sorted(f"{row.place}: {row.finding}" for row in rows))
         if found:

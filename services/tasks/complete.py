@@ -14,6 +14,7 @@ from services.errors import NotFound, Refusal, VerificationRequired
 from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
+from services.tasks.first_task import ask_for_rewards
 from services.tasks.progress import (
     ProgressKey,
     read_earned,
@@ -94,6 +95,7 @@ async def complete_tasks(
     writes = Writes()
     save_accounts(writes, accounts.values())
     save_progress(writes, list(settlement.changed.values()))
+    ask_for_rewards(writes, earned.values(), now)
     await writes.flush(session)
     return outcomes
 
@@ -167,6 +169,5 @@ def pay_task(
     progress.completed_at = now
     progress.points_earned = task.points_reward
     progress.points_record_id = lot.id
-    earned.today += task.points_reward
-    earned.this_week += task.points_reward
+    earned.add(task.points_reward)
     return lot

@@ -72,6 +72,9 @@ _FORGET_REFERENCES = text(
     "UPDATE user_coupons SET used_reference = '' WHERE user_id = :user_id AND used_reference <> ''"
 )
 _FORGET_WORDS = text("DELETE FROM reasons WHERE user_id = :user_id")
+# What they showed to others says what they like. A link that invites stays, for invites are of the
+# books: it shows nothing of who made it any more.
+_FORGET_SHARES = text("DELETE FROM shares WHERE user_id = :user_id AND kind <> 'invite'")
 # A fingerprint is of the address too, and who has a guess could try it. They never ask again; keys
 # that another system or an operator used are of something else, and stay.
 _FORGET_KEYS = text(
@@ -85,6 +88,7 @@ _FORGET_THE_REST = (
     _FORGET_DEVICES,
     _FORGET_PREFERENCES,
     _FORGET_PUSHES,
+    _FORGET_SHARES,
 )
 
 
