@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import Clock, local_day
 
-VISITORS_AN_ADDRESS = 16
-"""At most so many visitors a day are told apart behind one address: a household, not a flood."""
+VISITORS_AN_ADDRESS = 64
+"""At most so many visitors a day are told apart behind one address: an office, and no flood."""
 
 # Those that fetch a page to show a preview of it, or to index it, say who they are; "cubot" is a
 # make of phones. Programs say what they were written with.
@@ -85,9 +85,9 @@ def is_person(headers: Mapping[str, str]) -> bool:
 
 
 def visitor_of(address: str | None, agent: str) -> str:
-    """What tells visitors apart: the network they come from, and in it 16 kinds of browsers.
+    """What tells visitors apart: the network they come from, and in it 64 kinds of browsers.
 
-    One who changes the browser's name with every request is no more than 16 visitors; of IPv6 a
+    One who changes the browser's name with every request is no more than 64 visitors; of IPv6 a
     household has 2^64 addresses, which are one network.
     """
     digest = hashlib.sha256(agent.encode("utf-8", "replace")).digest()

@@ -27,10 +27,10 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
     pointsPrompt recommendations leaderboard myRank achievements
-    shares experimentAssignment kpis systemHealth alerts experiments
+    experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    createShare acceptInvite recordExperimentEvents
+    recordExperimentEvents
     submitSatisfaction
     saveExperiment setExperimentStatus
     acknowledgeAlert
@@ -43,7 +43,7 @@ _PENDING_TYPES = """
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
-    PointsPrompt RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
+    PointsPrompt RankChange RankOnDay Recommendation RecommendationReason
     Subscription SystemHealth UserProfile UserRank VariantResult
 """
 
