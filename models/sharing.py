@@ -60,7 +60,7 @@ class Share(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     kind: Mapped[str]
-    target: Mapped[str | None]
+    target: Mapped[int | None]
     code: Mapped[str] = mapped_column(unique=True)
     visits: Mapped[int] = mapped_column(server_default=text("0"))
     conversions: Mapped[int] = mapped_column(server_default=text("0"))

@@ -49,11 +49,6 @@ def uuid_key(value: str, kind: str) -> UUID:
     return parse_uuid(_key_of(value, kind))
 
 
-def text_key(value: str, kind: str) -> str:
-    """The text in the id of a `kind`; raises BadInput for any other id."""
-    return _key_of(value, kind)
-
-
 def parse_int(key: str) -> int:
     """A key that is a number; raises BadInput."""
     number = int(key) if key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS else None

@@ -7,7 +7,7 @@ import strawberry
 
 from models.sharing import ShareKind
 from schema.context import Info
-from schema.ids import encode_id, int_key, text_key
+from schema.ids import encode_id, int_key
 from schema.node import Node
 from schema.points import Balance, load_balance
 from schema.problems import InvalidInput, InvalidState, LimitReached, NotFound
@@ -52,13 +52,12 @@ class CreateShareInput:
     kind: ShareKind
     target_id: strawberry.ID | None = None
 
-    def target(self) -> str | None:
+    def target(self) -> int | None:
         """The key of what is to be shared; raises BadInput for an id of something else."""
         if self.target_id is None:
             return None
-        if self.kind is ShareKind.ACHIEVEMENT:
-            return text_key(self.target_id, "Achievement")
-        return str(int_key(self.target_id, "ExchangeItem"))
+        is_achievement = self.kind is ShareKind.ACHIEVEMENT
+        return int_key(self.target_id, "Achievement" if is_achievement else "ExchangeItem")
 
 
 @strawberry.type

@@ -78,7 +78,7 @@ async def reward(mall: Mall) -> int:
 
 
 async def add_share(
-    mall: Mall, user_id: int, kind: ShareKind, target: str | None = None, **columns: Any
+    mall: Mall, user_id: int, kind: ShareKind, target: int | None = None, **columns: Any
 ) -> Share:
     """A link, whether or not its member could make it."""
     values = {

@@ -34,7 +34,7 @@ def _create_shares() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("target", sa.Text()),
+        sa.Column("target", sa.BigInteger()),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("visits", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("conversions", sa.BigInteger(), server_default=sa.text("0"), nullable=False),

@@ -28,7 +28,7 @@ _FIND = text(
     f"""
     SELECT {SHARE_COLUMNS} FROM shares
     WHERE user_id = :user_id AND kind = :kind
-      AND target IS NOT DISTINCT FROM CAST(:target AS text)
+      AND target IS NOT DISTINCT FROM CAST(:target AS bigint)
     """
 )
 _COUNT_NEW = text(
@@ -58,7 +58,7 @@ class ShareRequest:
 
     user_id: int
     kind: ShareKind
-    target: str | None
+    target: int | None
 
 
 async def create_share(
@@ -107,18 +107,18 @@ async def _require_target(session: AsyncSession, request: ShareRequest) -> None:
         await require(session, request.user_id, request.target)
 
 
-async def _require_item(session: AsyncSession, _user_id: int, target: str) -> None:
-    item = (await items_by_id(session, [int(target)])).get(int(target))
+async def _require_item(session: AsyncSession, _user_id: int, target: int) -> None:
+    item = (await items_by_id(session, [target])).get(target)
     if item is None or not item.is_active:
-        raise NotFound("ExchangeItem", target)
+        raise NotFound("ExchangeItem", str(target))
 
 
-async def _require_achievement(_session: AsyncSession, _user_id: int, target: str) -> None:
+async def _require_achievement(_session: AsyncSession, _user_id: int, target: int) -> None:
     """Nobody has achievements yet."""
-    raise NotFound("Achievement", target)
+    raise NotFound("Achievement", str(target))
 
 
-_TARGETS: Mapping[ShareKind, Callable[[AsyncSession, int, str], Awaitable[None]]] = {
+_TARGETS: Mapping[ShareKind, Callable[[AsyncSession, int, int], Awaitable[None]]] = {
     ShareKind.ITEM: _require_item,
     ShareKind.ACHIEVEMENT: _require_achievement,
 }

@@ -21,7 +21,7 @@ _FIND = text(
     FROM shares
     JOIN users ON users.id = shares.user_id AND erased_at IS NULL
     LEFT JOIN exchange_items item
-        ON item.id = CASE WHEN kind = 'item' THEN CAST(target AS bigint) END AND item.is_active
+        ON item.id = CASE WHEN kind = 'item' THEN target END AND item.is_active
     WHERE code = :code
     """
 )

@@ -22,7 +22,7 @@ class Share:
     id: UUID
     user_id: int
     kind: ShareKind
-    target: str | None
+    target: int | None
     code: str
     visits: int
     conversions: int

@@ -32,16 +32,13 @@ _READ_PROGRESS = text(
 # trip more for everybody.
 _EARNED = text(
     """
-    SELECT asked.user_id, coalesce(today, 0) AS today, coalesce(this_week, 0) AS this_week,
-           invites.id AS awaited_by
+    SELECT asked.user_id, paid.today, paid.this_week, invites.id AS awaited_by
     FROM unnest(CAST(:user_ids AS bigint[])) AS asked(user_id)
-    LEFT JOIN (
-        SELECT user_id, sum(points_earned)::bigint AS this_week,
-               sum(points_earned) FILTER (WHERE completed_at >= :day)::bigint AS today
-        FROM user_tasks
-        WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND completed_at >= :week
-        GROUP BY user_id
-    ) paid ON paid.user_id = asked.user_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(points_earned), 0)::bigint AS this_week,
+               coalesce(sum(points_earned) FILTER (WHERE completed_at >= :day), 0)::bigint AS today
+        FROM user_tasks WHERE user_id = asked.user_id AND completed_at >= :week
+    ) paid
     LEFT JOIN invites ON invited_id = asked.user_id AND first_task_at IS NULL
     """
 )

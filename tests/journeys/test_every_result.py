@@ -282,7 +282,7 @@ async def _devices_and_pushes(mall: Mall, user_id: int) -> dict[str, str]:
 
 async def _invite_and_many_links(mall: Mall, user_id: int) -> str:
     for number in range(MOST_NEW_A_DAY):
-        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, str(number))
+        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, number)
     return (await add_share(mall, user_id, ShareKind.INVITE)).code
 
 

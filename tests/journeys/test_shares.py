@@ -58,7 +58,7 @@ async def test_only_what_is_there_can_be_shared(mall: Mall, client: Client) -> N
     for kind, target in (
         ("ITEM", off),
         ("ITEM", encode_id("ExchangeItem", 4711)),
-        ("ACHIEVEMENT", encode_id("Achievement", "first_exchange")),
+        ("ACHIEVEMENT", encode_id("Achievement", 7)),
     ):
         refused = await create(client, "alice", kind, target)
         assert (refused["code"], refused["id"]) == ("NOT_FOUND", target)
@@ -81,7 +81,7 @@ async def test_a_day_has_room_for_so_many_new_links(
 ) -> None:
     """Then those there are can be asked for still, and new ones at the mall's midnight."""
     for number in range(MOST_NEW_A_DAY - 1):
-        await add_share(mall, alice, ShareKind.ACHIEVEMENT, str(number))
+        await add_share(mall, alice, ShareKind.ACHIEVEMENT, number)
     invite = (await create(client, "alice", "INVITE"))["share"]
     refused = await create(client, "alice", "RANK")
     assert (refused["code"], refused["limit"], refused["period"]) == ("LIMIT_REACHED", 50, "DAY")
@@ -99,7 +99,7 @@ async def test_many_at_once_make_one_link_and_keep_the_cap(
     answers = await asyncio.gather(*(create(client, "alice", "INVITE") for _ in range(20)))
     assert len({answer["share"]["code"] for answer in answers}) == 1
     for number in range(MOST_NEW_A_DAY - 6):
-        await add_share(mall, alice, ShareKind.ACHIEVEMENT, str(number))
+        await add_share(mall, alice, ShareKind.ACHIEVEMENT, number)
     items = [encode_id("ExchangeItem", await add_item(mall)) for _ in range(20)]
     outcomes = await asyncio.gather(*(create(client, "alice", "ITEM", item) for item in items))
     kinds = [outcome["__typename"] for outcome in outcomes]
@@ -112,7 +112,7 @@ async def test_the_newest_hundred_are_listed(
     """Newest first."""
     for number in range(MOST_LISTED + 2):
         moment = clock.now + timedelta(seconds=number)
-        await add_share(mall, alice, ShareKind.ACHIEVEMENT, str(number), created_at=moment)
+        await add_share(mall, alice, ShareKind.ACHIEVEMENT, number, created_at=moment)
     rows = await execute(mall, "SELECT code FROM shares ORDER BY created_at DESC LIMIT 100")
     assert [share["code"] for share in await own(client, "alice")] == [row.code for row in rows]
 

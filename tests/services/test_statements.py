@@ -151,7 +151,7 @@ async def _campaigns(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
 
 async def _links(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     for number in range(rows):
-        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, str(number))
+        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, number)
     item = await add_item(mall)
     return {"item": encode_id("ExchangeItem", item)}
 
