@@ -120,12 +120,14 @@ async def shared_link(request: Request) -> Response:
         return HTMLResponse(missing_page(locale), 404, headers)
     if request.method == "GET" and is_person(request.headers):
         await _count_visit(mall, shared, request)
-    code = shared.share.code
-    url = link_to(mall.settings.public_url, code)
-    template = mall.settings.sharing.front_end_url
+    return HTMLResponse(_page_of(shared, mall.settings, locale), headers=headers)
+
+
+def _page_of(shared: Shared, settings: Settings, locale: str) -> str:
+    code, template = shared.share.code, settings.sharing.front_end_url
+    url = link_to(settings.public_url, code)
     leads_to = template and front_end_link(template, code, shared.share.kind, shared.target_id)
-    page = share_page(preview_of(shared, locale), url, leads_to, locale)
-    return HTMLResponse(page, headers=headers)
+    return share_page(preview_of(shared, locale), url, leads_to, locale)
 
 
 async def _count_visit(mall: Mall, shared: Shared, request: Request) -> None:
