@@ -1,4 +1,4 @@
-"""Plain HTTP beside GraphQL: probes for balancers, and tokens for developers."""
+"""Plain HTTP beside GraphQL: probes for balancers, pages of links, tokens for developers."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,11 +7,22 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy import text
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from models.leaderboard import LeaderboardPeriod
 from models.migrations import is_current
+from models.sharing import ShareKind
 from models.stores import Stores
+from services.errors import ServiceUnavailable
+from services.leaderboard.read import read_ranks
+from services.mall import Mall
+from services.messages import negotiate_locale
+from services.sharing.links import front_end_link, link_to
+from services.sharing.page import HEADERS, away_page, missing_page, share_page
+from services.sharing.preview import Shared, find_shared, preview_of
+from services.sharing.visits import Visit, is_person, visitor_of
+from services.transaction import reading
 from services.users.claims import Role
 from services.users.tokens import issue_token
 from settings import Settings
@@ -39,7 +50,11 @@ class TokenRequest(BaseModel):
 
 def plain_routes(settings: Settings) -> list[Route]:
     """The routes for these settings: `/dev/token` does not exist outside the dev profile."""
-    routes = [Route("/livez", livez), Route("/readyz", readyz)]
+    routes = [
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        Route("/s/{code}", shared_link, methods=["GET"]),  # and HEAD with it
+    ]
     if settings.mall.profile == "dev":
         routes.append(Route("/", _to_graphiql))
         if settings.access.jwt_secret is not None:
@@ -89,6 +104,56 @@ async def _has_schema(stores: Stores) -> bool:
 
 async def _ping_redis(stores: Stores) -> bool:
     return bool(await stores.redis.ping())
+
+
+async def shared_link(request: Request) -> Response:
+    """The page of a link that a member shared: 404 for none, 503 while it cannot be looked up.
+
+    Counts the visit, if it is one of a person; a visit that cannot be counted shows the page too.
+    """
+    mall: Mall = request.app.state.mall
+    locale = negotiate_locale(request.headers.get("accept-language"))
+    headers = HEADERS | {"content-language": locale}
+    try:
+        async with reading(mall.stores.read) as session:
+            shared = await find_shared(session, request.path_params["code"], mall.clock())
+    except ServiceUnavailable:
+        return HTMLResponse(away_page(locale), 503, headers | {"retry-after": "5"})
+    if shared is None:
+        return HTMLResponse(missing_page(locale), 404, headers)
+    if request.method == "GET" and is_person(request.headers):
+        await _count_visit(mall, shared, request)
+    rank = await _rank_of(mall, shared)
+    return HTMLResponse(_page_of(shared, rank, mall.settings, locale), headers=headers)
+
+
+async def _rank_of(mall: Mall, shared: Shared) -> int | None:
+    """Where the sharer stands of all time, if that is shared and can be told now."""
+    if shared.share.kind is not ShareKind.RANK:
+        return None
+    user_id = shared.share.user_id
+    try:
+        ranks = await read_ranks(mall, LeaderboardPeriod.ALL_TIME, [user_id], mall.clock())
+    except ServiceUnavailable:
+        return None
+    standing = ranks.standings.get(user_id)
+    return None if standing is None else standing.rank
+
+
+def _page_of(shared: Shared, rank: int | None, settings: Settings, locale: str) -> str:
+    code, template = shared.share.code, settings.sharing.front_end_url
+    url = link_to(settings.public_url, code)
+    leads_to = template and front_end_link(template, code, shared.share.kind, shared.target_id)
+    return share_page(preview_of(shared, locale, rank), url, leads_to, locale)
+
+
+async def _count_visit(mall: Mall, shared: Shared, request: Request) -> None:
+    address = request.client.host if request.client else None
+    visitor = visitor_of(address, request.headers.get("user-agent", ""))
+    try:
+        await mall.visits.submit(Visit(shared.share.id, visitor))
+    except ServiceUnavailable as error:
+        _log.warning("visit_not_counted", share=str(shared.share.id), cause=repr(error))
 
 
 async def dev_token(request: Request) -> Response:

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import achievements, catalogue, exchange, leaderboard, notifications, points, reminders
+from jobs import (
+    achievements,
+    catalogue,
+    exchange,
+    leaderboard,
+    notifications,
+    points,
+    reminders,
+    sharing,
+)
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
@@ -27,6 +36,7 @@ JOBS: Mapping[str, Job] = {
         *leaderboard.JOBS,
         *achievements.JOBS,
         *notifications.JOBS,
+        *sharing.JOBS,
         in_batches("clean_up", _clean_up),
     )
 }

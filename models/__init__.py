@@ -18,6 +18,7 @@ from models.notifications import (
 from models.operators import OperatorAction, Reason
 from models.outbox import OutboxMessage, ScheduledJob
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
+from models.sharing import Invite, Share, ShareVisit
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
 
@@ -36,6 +37,7 @@ __all__ = [
     "ExchangeItem",
     "FileImport",
     "IdempotencyKey",
+    "Invite",
     "ItemDailyExchanges",
     "LotDraw",
     "OperatorAction",
@@ -51,6 +53,8 @@ __all__ = [
     "Reason",
     "ReminderDay",
     "ScheduledJob",
+    "Share",
+    "ShareVisit",
     "Shipment",
     "Task",
     "User",

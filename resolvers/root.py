@@ -23,6 +23,7 @@ from resolvers.leaderboard import LeaderboardQuery
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
+from resolvers.sharing import SharingMutation, SharingQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
 from resolvers.wishes import WishesMutation
@@ -41,6 +42,7 @@ class Query(
     NotificationsQuery,
     LeaderboardQuery,
     CampaignsQuery,
+    SharingQuery,
     OperatorsQuery,
 ):
     """What can be asked."""
@@ -57,6 +59,7 @@ class Mutation(
     WishesMutation,
     NotificationsMutation,
     CampaignsMutation,
+    SharingMutation,
 ):
     """What can be changed."""
 

@@ -17,6 +17,7 @@ from schema.notifications import Device, PushRecord
 from schema.operators import OperatorAction
 from schema.points import PointsChange, PointsRecord
 from schema.rewards import Coupon
+from schema.sharing import Share
 from schema.tasks import Task
 from schema.users import (
     SuspendUserInput,
@@ -35,6 +36,7 @@ from services.notifications.register import devices_by_id
 from services.operators import find_action
 from services.points.history import find_change
 from services.points.lots import find_lot
+from services.sharing.shares import shares_by_id
 from services.tasks.browse import member_tasks
 from services.transaction import transaction
 from services.users.claims import Role
@@ -219,6 +221,15 @@ async def _campaign(context: Context, key: str) -> Campaign | None:
     return Campaign.of(campaign) if campaign else None
 
 
+async def _share(context: Context, key: str) -> Share | None:
+    share_id = parse_uuid(key)
+    async with context.read() as session:
+        share = (await shares_by_id(session, [share_id])).get(share_id)
+    if share is None or not _may_see(context, share.user_id):
+        return None
+    return Share.of(share, context.mall.settings.public_url)
+
+
 _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "User": _user,
     "PointsRecord": _lot,
@@ -232,4 +243,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "PushRecord": _push,
     "Campaign": _campaign,
     "Achievement": _achievement,
+    "Share": _share,
 }

@@ -6,6 +6,7 @@ from services.achievements import save
 from services.catalogue import coupon_codes
 from services.messages import message
 from services.notifications import preferences, register
+from services.sharing import create
 
 
 def broken_rule(error: errors.InvalidInput, locale: str) -> str:
@@ -39,13 +40,24 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             )
         case preferences.QuietHoursInvalid():
             return message(locale, "The time has to lie between 00:00 and 23:59.")
+        case create.TargetInvalid():
+            return message(
+                locale, "An item or achievement has to be named, and nothing for other links."
+            )
+        case save.DefinitionInvalid():
+            return _broken_by_definition(error, locale)
+        case _:
+            return message(locale, "The request is not valid: {problem}", problem=error.problem)
+
+
+def _broken_by_definition(error: save.DefinitionInvalid, locale: str) -> str:
+    """The rules of what operators decide of an achievement."""
+    match error:
         case save.KeyIsNoName():
             return message(
                 locale, "The key needs 1 to 64 of a-z, 0-9 and _, beginning with a letter."
             )
         case save.KeyTaken():
             return message(locale, "Another achievement has this key.")
-        case save.DecidedForGood():
-            return message(locale, "This cannot be changed any more.")
         case _:
-            return message(locale, "The request is not valid: {problem}", problem=error.problem)
+            return message(locale, "This cannot be changed any more.")

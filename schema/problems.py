@@ -13,12 +13,14 @@ from schema.catalogue import ExchangeItem
 from schema.ids import encode_id
 from schema.profile_texts import what_is_wrong
 from schema.scalars import Points
+from schema.sharing_texts import why_no_more_links, why_not_accepted
 from schema.task_refusals import why_refused
 from services import errors, idempotency
 from services.catalogue import adjust_stock, items
 from services.exchange import rewards
 from services.messages import message
 from services.points import ledger
+from services.sharing import create, invite
 from services.tasks import events, rules
 from services.tasks.rules import TaskRefusal
 from services.users import update_profile
@@ -172,6 +174,8 @@ class LimitReached(Problem):
         """The contract's view of the error."""
         if isinstance(error, rules.TaskCapReached):
             text = message(locale, "You have earned as many points from tasks as you can for now.")
+        elif isinstance(error, create.ShareCapReached):
+            text = why_no_more_links(error, locale)
         else:
             text = message(locale, "You have reached the limit for this item.")
         return cls(
@@ -226,6 +230,8 @@ class InvalidState(Problem):
     def of(cls, error: errors.InvalidState, locale: str) -> "InvalidState":
         """The contract's view of the error."""
         text = message(locale, "This cannot be done in its present state.")
+        if isinstance(error, invite.InviteNotAcceptable):
+            text = why_not_accepted(error, locale)
         return cls(code=ProblemCode.INVALID_STATE, message=text, state=error.state)
 
 

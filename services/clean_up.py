@@ -17,6 +17,8 @@ SUPPRESSED_PUSHES_KEPT = timedelta(days=30)
 """Members without a device have some every day, of which nobody heard."""
 PUSHES_KEPT = timedelta(days=400)
 """A year and a month: what a year is compared with is still there."""
+VISITS_KEPT = timedelta(days=2)
+"""They are compared with others of the same day of the mall only, wherever its midnight is."""
 ROWS_A_BATCH = 5_000
 
 _FORGET_KEYS = text(
@@ -39,6 +41,14 @@ _OLD_PUSHES = text(
     SELECT id FROM push_records WHERE id < :before AND status <> 'queued' ORDER BY id LIMIT :limit
     """
 )
+_FORGET_VISITS = text(
+    """
+    DELETE FROM share_visits WHERE (day, share_id, visitor) IN (
+        SELECT day, share_id, visitor FROM share_visits
+        WHERE day < CAST(:before AS date) ORDER BY day LIMIT :limit
+    )
+    """
+)
 _FORGET_DELIVERIES = text("DELETE FROM push_deliveries WHERE push_id = ANY(CAST(:ids AS uuid[]))")
 _FORGET_PUSHES = text("DELETE FROM push_records WHERE id = ANY(CAST(:ids AS uuid[]))")
 
@@ -52,7 +62,10 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     jobs = await forget_done(session, now - DONE_JOBS_KEPT, ROWS_A_BATCH)
     pushes = await _forget_pushes(session, _SUPPRESSED, now - SUPPRESSED_PUSHES_KEPT)
     pushes += await _forget_pushes(session, _OLD_PUSHES, now - PUSHES_KEPT)
-    return keys.rowcount + jobs + pushes or None
+    visits: Any = await session.execute(
+        _FORGET_VISITS, {"before": (now - VISITS_KEPT).date(), "limit": ROWS_A_BATCH}
+    )
+    return keys.rowcount + jobs + pushes + visits.rowcount or None
 
 
 async def _forget_pushes(session: AsyncSession, which: TextClause, before: datetime) -> int:

@@ -25,6 +25,7 @@ from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
 from services.points.reverse import ReversalRequest, Reversed, reverse_grants
+from services.sharing.visits import Visit, count_visits
 from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
@@ -59,6 +60,7 @@ class Mall:
     movements: Movements
     ranking: Ranking
     profiles: Profiles
+    visits: GroupCommit[Visit, None]
 
 
 @asynccontextmanager
@@ -118,4 +120,5 @@ def _mall(
         movements=movements,
         ranking=Ranking(stores.read),
         profiles=Profiles(),
+        visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
     )

@@ -1,9 +1,18 @@
 """What operators paste is understood, or refused with a message."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
-from settings import AccessSettings, MallSettings, StoreSettings
+from settings import (
+    AccessSettings,
+    MallSettings,
+    ServerSettings,
+    SharingSettings,
+    StoreSettings,
+)
+from tests.databases import settings_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +36,15 @@ def test_database_urls_are_read_as_they_are_pasted(pasted: str, understood: str)
         (MallSettings, {"timezone": "Mars/Phobos"}),
         (MallSettings, {"profile": "test"}),
         (AccessSettings, {"jwt_secret": "short"}),
+        (SharingSettings, {"public_url": "mall.example.com"}),
+        (SharingSettings, {"public_url": "https://"}),
+        (SharingSettings, {"public_url": "https://mall.example.com/?a=b"}),
+        (SharingSettings, {"front_end_url": "javascript:alert(1)"}),
+        (SharingSettings, {"front_end_url": "https://app.example.com/{user}"}),
+        (SharingSettings, {"front_end_url": "https://app.example.com/{code.__class__}"}),
+        (SharingSettings, {"front_end_url": "https://app.example.com/{code!r}"}),
+        (SharingSettings, {"front_end_url": "https://app.example.com/{code:>9}"}),
+        (SharingSettings, {"front_end_url": "https://app.example.com/{"}),
     ],
 )
 def test_nonsense_is_refused(group: type, values: dict[str, str]) -> None:
@@ -38,3 +56,30 @@ def test_nonsense_is_refused(group: type, values: dict[str, str]) -> None:
 def test_a_secret_set_to_nothing_is_not_set() -> None:
     """Else the mall would start and trust nobody."""
     assert AccessSettings.model_validate({"jwt_secret": ""}).jwt_secret is None
+
+
+def test_addresses_of_links_are_read_as_they_are_pasted() -> None:
+    """A slash at the end does not double, nothing is not set, and braces name what is put in."""
+    pasted = {"public_url": "https://mall.example.com/shop/", "front_end_url": ""}
+    assert SharingSettings.model_validate(pasted).public_url == "https://mall.example.com/shop"
+    assert SharingSettings.model_validate(pasted).front_end_url is None
+    template = "https://app.example.com/{kind}/{target}?code={code}"
+    assert SharingSettings(front_end_url=template).front_end_url == template
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url", "expected"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:8000"),
+        ("::1", None, "http://[::1]:8000"),
+        ("0.0.0.0", "https://mall.example.com", "https://mall.example.com"),
+    ],
+)
+def test_links_begin_where_the_mall_is_reached(
+    host: str, public_url: str | None, expected: str
+) -> None:
+    """Where it listens, unless it is said that the public comes another way."""
+    settings = settings_of("postgresql://db/mall", redis_url="redis://cache")
+    sharing = SharingSettings(public_url=public_url)
+    moved = replace(settings, server=ServerSettings(host=host), sharing=sharing)
+    assert moved.public_url == expected

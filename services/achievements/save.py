@@ -42,15 +42,19 @@ _DECIDED = (
 _ONE_AT_A_TIME = text("LOCK TABLE achievements IN SHARE ROW EXCLUSIVE MODE")
 
 
-class KeyIsNoName(InvalidInput):
+class DefinitionInvalid(InvalidInput):
+    """What an operator decides of an achievement breaks one of its rules."""
+
+
+class KeyIsNoName(DefinitionInvalid):
     """Not 1 to 64 small letters, digits and underscores that begin with a letter."""
 
 
-class KeyTaken(InvalidInput):
+class KeyTaken(DefinitionInvalid):
     """Another achievement has this key."""
 
 
-class DecidedForGood(InvalidInput):
+class DecidedForGood(DefinitionInvalid):
     """What cannot be changed of this achievement any more: its logs or its texts speak of it."""
 
 

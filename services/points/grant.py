@@ -33,6 +33,7 @@ OWN_SOURCES = frozenset(
         "task",
         "check_in",
         "purchase",
+        "invite",
         "opening_balance",
         "exchange",
         "expiry",

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.leaderboard.verify import RANKING_CHECKS
 from services.points.verify_achievements import ACHIEVEMENT_CHECKS
+from services.points.verify_invites import INVITE_CHECKS
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 from services.points.verify_sources import SOURCE_CHECKS
@@ -156,7 +157,13 @@ _CHECKS: dict[str, str] = {
 }
 
 ALL_CHECKS = (
-    _CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS | RANKING_CHECKS | ACHIEVEMENT_CHECKS
+    _CHECKS
+    | REWARD_CHECKS
+    | RETURN_CHECKS
+    | SOURCE_CHECKS
+    | RANKING_CHECKS
+    | ACHIEVEMENT_CHECKS
+    | INVITE_CHECKS
 )
 """By rule, a query for (place, finding) of every row that breaks it."""
 

@@ -15,6 +15,7 @@ from services.errors import NotFound, Refusal, VerificationRequired
 from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
+from services.tasks.first_task import ask_for_rewards
 from services.tasks.progress import (
     ProgressKey,
     read_earned,
@@ -98,6 +99,7 @@ async def complete_tasks(
     tell_unlocked(requests, outcomes, unlocked)
     save_accounts(writes, accounts.values(), zone)
     save_progress(writes, list(settlement.changed.values()))
+    ask_for_rewards(writes, earned.values(), now)
     await writes.flush(session)
     return outcomes
 
@@ -172,6 +174,5 @@ def pay_task(
     progress.points_earned = task.points_reward
     progress.points_record_id = lot.id
     account.tasks_completed += 1
-    earned.today += task.points_reward
-    earned.this_week += task.points_reward
+    earned.add(task.points_reward)
     return lot

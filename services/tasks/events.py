@@ -29,6 +29,7 @@ from services.points.grant import name_grants
 from services.points.ledger import grant
 from services.points.room import BalanceFull
 from services.tasks.complete import pay_task
+from services.tasks.first_task import ask_for_rewards
 from services.tasks.progress import (
     ProgressKey,
     read_earned,
@@ -133,6 +134,7 @@ async def record_events(
     save_accounts(writes, accounts.values(), zone)
     name_grants(writes, settlement.purchases)
     save_progress(writes, list(settlement.changed.values()))
+    ask_for_rewards(writes, settlement.earned.values(), now)
     await writes.flush(session)
     return result
 

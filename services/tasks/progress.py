@@ -28,13 +28,18 @@ _READ_PROGRESS = text(
         AS asked(user_id, task_id, period_start) USING (user_id, task_id, period_start)
     """
 )
+# With it whoever was invited and has not completed a task yet: a read of its own would be a round
+# trip more for everybody.
 _EARNED = text(
     """
-    SELECT user_id, sum(points_earned)::bigint AS this_week,
-           coalesce(sum(points_earned) FILTER (WHERE completed_at >= :day), 0)::bigint AS today
-    FROM user_tasks
-    WHERE user_id = ANY(CAST(:user_ids AS bigint[])) AND completed_at >= :week
-    GROUP BY user_id
+    SELECT asked.user_id, paid.today, paid.this_week, invites.id AS awaited_by
+    FROM unnest(CAST(:user_ids AS bigint[])) AS asked(user_id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(points_earned), 0)::bigint AS this_week,
+               coalesce(sum(points_earned) FILTER (WHERE completed_at >= :day), 0)::bigint AS today
+        FROM user_tasks WHERE user_id = asked.user_id AND completed_at >= :week
+    ) paid
+    LEFT JOIN invites ON invited_id = asked.user_id AND first_task_at IS NULL
     """
 )
 _OVERWRITE = (
@@ -82,10 +87,8 @@ async def read_earned(
         "day": day_start(today, zone),
         "week": day_start(week_start(today), zone),
     }
-    earned = {user_id: Earned() for user_id in asked}
-    for row in await session.execute(_EARNED, parameters):
-        earned[row.user_id] = Earned(row.today, row.this_week)
-    return earned
+    rows = await session.execute(_EARNED, parameters)
+    return {row.user_id: Earned(row.today, row.this_week, row.awaited_by) for row in rows}
 
 
 def save_progress(writes: Writes, changed: Sequence[Progress]) -> None:

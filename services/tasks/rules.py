@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from models.catalogue import LimitPeriod
@@ -140,10 +141,21 @@ class MemberTask:
 
 @dataclass(slots=True)
 class Earned:
-    """Points earned from tasks in the running day and week."""
+    """Points earned from tasks in the running day and week; `completed` counts those of this batch.
+
+    `awaited_by` is the invite that waited for the member's first task when the batch began.
+    """
 
     today: int = 0
     this_week: int = 0
+    awaited_by: UUID | None = None
+    completed: int = 0
+
+    def add(self, points: int) -> None:
+        """Count one more task that paid so much."""
+        self.today += points
+        self.this_week += points
+        self.completed += 1
 
 
 def task_from_row(row: Any) -> Task:

@@ -75,6 +75,9 @@ _FORGET_REFERENCES = text(
 )
 _FORGET_RANKS = text("DELETE FROM rank_history WHERE user_id = :user_id")
 _FORGET_WORDS = text("DELETE FROM reasons WHERE user_id = :user_id")
+# What they showed to others says what they like. A link that invites stays, for invites are of the
+# books: it shows nothing of who made it any more.
+_FORGET_SHARES = text("DELETE FROM shares WHERE user_id = :user_id AND kind <> 'invite'")
 # A fingerprint is of the address too, and who has a guess could try it. They never ask again; keys
 # that another system or an operator used are of something else, and stay.
 _FORGET_KEYS = text(
@@ -89,6 +92,7 @@ _FORGET_THE_REST = (
     _FORGET_DEVICES,
     _FORGET_PREFERENCES,
     _FORGET_PUSHES,
+    _FORGET_SHARES,
 )
 
 

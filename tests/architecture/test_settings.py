@@ -5,9 +5,11 @@ import pytest
 from settings import (
     AccessSettings,
     CaptchaSettings,
+    JobSettings,
     MallSettings,
     NotificationSettings,
     ServerSettings,
+    SharingSettings,
     StoreSettings,
 )
 from tests.architecture.source import ROOT
@@ -19,6 +21,8 @@ GROUPS = (
     CaptchaSettings,
     NotificationSettings,
     ServerSettings,
+    JobSettings,
+    SharingSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from graphql import GraphQLNonNull, GraphQLUnionType
 
+from models.sharing import ShareKind
 from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.mall import Mall
+from services.sharing.create import MOST_NEW_A_DAY
 from settings import CaptchaSettings
 from tests.client import Client
 from tests.factories import (
@@ -29,6 +31,7 @@ from tests.factories import (
 from tests.journeys.money import grant
 from tests.journeys.steps import exchange
 from tests.pushes import add_device, draft, plan_now
+from tests.sharing import add_share
 
 Input = Mapping[str, Any]
 
@@ -140,6 +143,17 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "UpdateProfileSuccess": asking(locale="en"),
         "InvalidInput": asking(timezone="Mars/Olympus"),
     },
+    "createShare": {
+        "CreateShareSuccess": asking(kind="ITEM", targetId="@virtual"),
+        "NotFound": asking(kind="ITEM", targetId="@off_sale"),
+        "InvalidInput": asking(kind="ITEM"),
+        "LimitReached": asking("sam", kind="ITEM", targetId="@virtual"),
+    },
+    "acceptInvite": {
+        "AcceptInviteSuccess": asking(code="@olgas_invite"),
+        "NotFound": asking(code="@sams_invite"),
+        "InvalidState": asking("olga", code="@olgas_invite"),
+    },
     "recordEvents": {
         "RecordEventsSuccess": asking("shop", events=[_EVENT]),
         "InvalidInput": asking("shop", events=[_EVENT] * 1_001),
@@ -239,7 +253,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     users = {name: await add_user(mall, name, last_login_at=now) for name in ("alice", "shop")}
     until = now + timedelta(days=1)
     users["sam"] = await add_user(mall, "sam", last_login_at=now, suspended_until=until)
-    await add_user(mall, "olga", last_login_at=now)
+    olga = await add_user(mall, "olga", last_login_at=now)
     lots = {"lasting": await give_points(mall, users["alice"], 1_000)}
     lots["sams_lot"] = await give_points(mall, users["sam"], 200, expires_at=until)
     items, exchanges = await _items(mall), {}
@@ -260,6 +274,8 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
         **{name: encode_id("PointsRecord", lot.id) for name, lot in lots.items()},
         **{name: encode_id("ExchangeItem", key) for name, key in items.items()},
         **{name: encode_id("Task", key) for name, key in (await _tasks(mall)).items()},
+        "olgas_invite": (await add_share(mall, olga, ShareKind.INVITE)).code,
+        "sams_invite": await _invite_and_many_links(mall, users["sam"]),
         "no_exchange": encode_id("Exchange", _NOTHING),
         "no_achievement": encode_id("Achievement", 4711),
         "no_lot": encode_id("PointsRecord", _NOTHING),
@@ -275,6 +291,12 @@ async def _devices_and_pushes(mall: Mall, user_id: int) -> dict[str, str]:
     await plan_now(mall, draft(user_id, "news"))
     (push,) = await execute(mall, "SELECT id FROM push_records WHERE reference = 'news'")
     return {"push": encode_id("PushRecord", push.id)}
+
+
+async def _invite_and_many_links(mall: Mall, user_id: int) -> str:
+    for number in range(MOST_NEW_A_DAY):
+        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, number)
+    return (await add_share(mall, user_id, ShareKind.INVITE)).code
 
 
 async def _items(mall: Mall) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLInterfaceType
 
+from models.sharing import ShareKind
 from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.bulk import Writes
@@ -17,6 +18,7 @@ from tests.client import Client
 from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.journeys.steps import exchange
 from tests.pushes import add_device, draft, plan_now
+from tests.sharing import add_share
 
 FIND = """query ($id: ID!) { node(id: $id) {
   __typename id
@@ -31,11 +33,13 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on OperatorAction { noted: action }
   ... on Device { platform }
   ... on PushRecord { title pushStatus: status }
+  ... on Share { shareCode: code visits }
   ... on Campaign { title recipients planned queued opened audience operator { id } }
 } }"""
 OPERATORS_OWN = {"OperatorAction", "Campaign"}
 PRIVATE = {
     *("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord"),
+    "Share",
     *OPERATORS_OWN,
 }
 
@@ -64,6 +68,7 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "PushRecord": encode_id("PushRecord", push.id),
         "Campaign": await campaign_of(mall, user_id),
         "Achievement": await achievement_of(mall),
+        "Share": encode_id("Share", (await add_share(mall, user_id, ShareKind.RANK)).id),
     }
 
 
@@ -130,6 +135,7 @@ async def test_a_member_finds_each_of_their_own(
     assert seen["Device"]["platform"] == "IOS"
     assert seen["Achievement"]["key"] == "first_exchange"
     assert seen["Achievement"]["unlockedAt"] is not None
+    assert seen["Share"]["visits"] == 0
     assert (seen["PushRecord"]["title"], seen["PushRecord"]["pushStatus"]) == ("news", "QUEUED")
 
 
@@ -181,6 +187,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711), ("Achievement", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
         *(("Device", nothing), ("PushRecord", nothing), ("Campaign", nothing)),
+        ("Share", nothing),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind

@@ -63,6 +63,9 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.myRank": (MEMBERS, "myRank { rank }"),
     "query.achievements": (MEMBERS, "achievements { id }"),
     "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
+    "query.shares": (MEMBERS, "shares { id }"),
+    "mutation.createShare": (MEMBERS, "createShare(input: {kind: INVITE}) { __typename }"),
+    "mutation.acceptInvite": (MEMBERS, 'acceptInvite(input: {code: "c"}) { __typename }'),
     "mutation.completeTask": (
         MEMBERS,
         f'completeTask(input: {{taskId: "{_TASK}"}}) {{ __typename }}',

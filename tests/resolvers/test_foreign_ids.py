@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type
 
+from models.sharing import ShareKind
 from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.mall import Mall
@@ -27,8 +28,18 @@ from tests.factories import (
 )
 from tests.journeys.steps import exchange
 from tests.pushes import add_device, draft, plan_now
+from tests.sharing import add_share
 
-PRIVATE = ("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord")
+PRIVATE = (
+    "User",
+    "PointsRecord",
+    "PointsChange",
+    "Exchange",
+    "Coupon",
+    "Device",
+    "PushRecord",
+    "Share",
+)
 BAD_INPUT, FORBIDDEN, UNAUTHENTICATED = "BAD_USER_INPUT", "FORBIDDEN", "UNAUTHENTICATED"
 NULL, FOUND, NOT_FOUND = "null", "found", "NotFound"
 _NODE = """node(id: $id) {
@@ -40,6 +51,7 @@ _NODE = """node(id: $id) {
   ... on Coupon { code }
   ... on Device { platform }
   ... on PushRecord { title payload }
+  ... on Share { code url }
 }"""
 _EVENT = '{eventId: "1", userId: $id, type: "x", occurredAt: "2026-11-20T03:00:00Z"}'
 
@@ -112,6 +124,12 @@ USES = {
         _mutation("setWished", "itemId: $id, wished: true"),
         "SetWishedSuccess",
         "SetWishedSuccess",
+    ),
+    "createShare(input.targetId)": _member_use(
+        "ExchangeItem",
+        _mutation("createShare", "kind: ITEM, targetId: $id"),
+        "CreateShareSuccess",
+        "CreateShareSuccess",
     ),
     "recordEvents(input.events.userId)": Use(
         None,  # one bad event does not fail its neighbours: it is rejected
@@ -223,6 +241,7 @@ async def alice(mall: Mall, client: Client) -> Alice:
     home = {"recipient": "李雷", "phone": "13800138000", "address": "上海市静安区"}
     coupon = (await exchange(client, "alice-in-private", coupon_item, "1"))["exchange"]["reward"]
     parcel = await exchange(client, "alice-in-private", item_id, "2", shipping=home)
+    share = await add_share(mall, user_id, ShareKind.INVITE)
     ids = {
         "User": encode_id("User", user_id),
         "PointsRecord": encode_id("PointsRecord", lot.id),
@@ -234,9 +253,13 @@ async def alice(mall: Mall, client: Client) -> Alice:
         "Device": encode_id("Device", (await add_device(mall, user_id, "her token")).id),
         "PushRecord": await _push(mall, user_id),
         "Achievement": encode_id("Achievement", await _unlocked(mall)),
+        "Share": encode_id("Share", share.id),
     }
     await execute(mall, "UPDATE users SET last_login_at = :now", now=mall.clock())
-    return Alice(ids, ("alice-in", "a@example.com", "13911112222", coupon["code"], *home.values()))
+    return Alice(
+        ids,
+        (share.code, "alice-in", "a@example.com", "13911112222", coupon["code"], *home.values()),
+    )
 
 
 async def _unlocked(mall: Mall) -> int:

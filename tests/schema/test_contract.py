@@ -27,10 +27,10 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
     pointsPrompt recommendations
-    shares experimentAssignment kpis systemHealth alerts experiments
+    experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
-    createShare acceptInvite recordExperimentEvents
+    recordExperimentEvents
     submitSatisfaction
     saveExperiment setExperimentStatus
     acknowledgeAlert
@@ -41,7 +41,7 @@ _PENDING_TYPES = """
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget
-    PointsPrompt RankChange Recommendation RecommendationReason Share ShareKind
+    PointsPrompt RankChange Recommendation RecommendationReason
     Subscription SystemHealth VariantResult
 """
 

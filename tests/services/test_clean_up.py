@@ -7,6 +7,7 @@ from jobs.runner import Runner
 from services.bulk import Writes
 from services.calendar import system_clock
 from services.clean_up import DONE_JOBS_KEPT, KEYS_KEPT, PUSHES_KEPT, SUPPRESSED_PUSHES_KEPT
+from services.identifiers import new_id
 from services.mall import Mall
 from services.outbox import enqueue
 from services.transaction import transaction
@@ -28,7 +29,8 @@ async def clean_up(mall: Mall) -> dict[str, int]:
         "SELECT (SELECT count(*) FROM outbox WHERE job <> 'clean_up') AS jobs,"
         " (SELECT count(*) FROM idempotency_keys) AS keys,"
         " (SELECT count(*) FROM push_records) AS pushes,"
-        " (SELECT count(*) FROM push_deliveries) AS deliveries",
+        " (SELECT count(*) FROM push_deliveries) AS deliveries,"
+        " (SELECT count(*) FROM share_visits) AS visits",
     )
     return dict(counts._mapping)
 
@@ -68,7 +70,7 @@ async def test_each_thing_goes_when_its_time_is_over(mall: Mall, clock: MovableC
     clock.now = system_clock()  # ids of pushes are made by the clock of the machine
     start = clock.now
     await _world(mall, start)
-    everything = {"jobs": 3, "keys": 1, "pushes": 3, "deliveries": 2}
+    everything = {"jobs": 3, "keys": 1, "pushes": 3, "deliveries": 2, "visits": 0}
     just_before = timedelta(minutes=-1)
     for kept, gone in (
         (DONE_JOBS_KEPT, {"jobs": 2}),
@@ -81,3 +83,17 @@ async def test_each_thing_goes_when_its_time_is_over(mall: Mall, clock: MovableC
         clock.now = start + kept + timedelta(minutes=1)
         everything |= gone
         assert await clean_up(mall) == everything
+
+
+async def test_visitors_of_days_that_are_over_go(mall: Mall, clock: MovableClock) -> None:
+    """Those of today and yesterday stay, and the day before that by UTC: elsewhere it may last."""
+    for days_ago in range(5):
+        await execute(
+            mall,
+            "INSERT INTO share_visits (day, share_id, visitor) VALUES (:day, :id, sha256('x'))",
+            day=clock.now.date() - timedelta(days=days_ago),
+            id=new_id(),
+        )
+    assert (await clean_up(mall))["visits"] == 3
+    (left,) = await execute(mall, "SELECT min(day) AS day FROM share_visits")
+    assert left.day == clock.now.date() - timedelta(days=2)

@@ -21,8 +21,11 @@ from services.points.adjust import adjustment_request
 from services.points.extend import extension_request
 from services.points.grant import grant_request
 from services.points.reverse import reversal_request
+from services.sharing.reward import reward_invites
+from services.transaction import transaction
 from tests.factories import add_item, add_user, execute, give_points, points_of
 from tests.services.statements import Statements
+from tests.sharing import add_invite
 
 _HOME = Shipping("李雷", "13800138000", "上海市")
 
@@ -135,6 +138,25 @@ async def _first_exchanges(mall: Mall, _actor_id: int, count: int) -> Sequence[A
         await give_points(mall, member, 50)
         requests.append(exchange_request(member, item_id, "key", None, is_verified=False))
     return requests
+
+
+@pytest.mark.parametrize("count", [1, 20])
+async def test_a_batch_of_rewarded_invites_costs_as_much_as_one(
+    statements: Statements, mall: Mall, count: int
+) -> None:
+    """Who is it about, accounts, invites, lots, the day's counts, and the writes."""
+    host = await add_user(mall, "host")
+    invites = [
+        await add_invite(mall, host, await add_user(mall, f"guest-{number}"))
+        for number in range(count)
+    ]
+    await execute(mall, "UPDATE invites SET first_task_at = accepted_at")
+    statements.seen.clear()
+    async with transaction(mall.stores.write) as session:
+        ids = [invite.id for invite in invites]
+        await reward_invites(session, ids, clock=mall.clock, zone=mall.zone)
+    assert len(statements.seen) == 8, statements.seen
+    assert await points_of(mall, host) == 100 * count
 
 
 _CANCELLED, _SHIPPED = ExchangeStatus.CANCELLED, ExchangeStatus.SHIPPED

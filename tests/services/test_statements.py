@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from models.sharing import ShareKind
 from schema.ids import encode_id
 from services.catalogue.coupon_codes import CodeImport, import_codes
 from services.exchange.place import exchange_request
@@ -28,6 +30,7 @@ from tests.factories import add_achievement, add_item, add_task, add_user, give_
 from tests.jobs.due import run_due
 from tests.pushes import add_device, draft, plan_now
 from tests.services.statements import Statements
+from tests.sharing import add_invite, add_share, follow
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,26 @@ async def _achievements(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _links(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    for number in range(rows):
+        await add_share(mall, user_id, ShareKind.ACHIEVEMENT, number)
+    item = await add_item(mall)
+    return {"item": encode_id("ExchangeItem", item)}
+
+
+async def _invites(mall: Mall, _user_id: int, rows: int) -> dict[str, Any]:
+    """A chain of members who brought each other, the last of whom invites."""
+    chain = [await add_user(mall, f"member-{number}") for number in range(rows)]
+    for inviter, invited in pairwise(chain):
+        await add_invite(mall, inviter, invited)
+    return {"code": (await add_share(mall, chain[-1], ShareKind.INVITE)).code}
+
+
+async def _invited(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await add_invite(mall, await add_user(mall, "host"), user_id)
+    return await _tasks(mall, user_id, rows)
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -288,6 +311,13 @@ OPERATIONS = [
         _tasks,
     ),
     Operation(
+        "completeTask of somebody invited",
+        "mutation ($task: ID!) { completeTask(input: {taskId: $task}) {"
+        " ... on CompleteTaskSuccess { pointsEarned task { status } } } }",
+        8,
+        _invited,
+    ),
+    Operation(
         "checkIn",
         "mutation { checkIn(input: {}) { ... on CheckInSuccess { streak pointsEarned } } }",
         6,
@@ -327,6 +357,21 @@ OPERATIONS = [
         1,
         _pushes,
     ),
+    Operation("shares", "{ shares { id kind code url visits pointsEarned } }", 1, _links),
+    Operation(
+        "createShare",
+        "mutation ($item: ID!) { createShare(input: {kind: ITEM, targetId: $item}) {"
+        " ... on CreateShareSuccess { share { code } } } }",
+        7,
+        _links,
+    ),
+    Operation(
+        "acceptInvite",
+        "mutation ($code: String!) { acceptInvite(input: {code: $code}) {"
+        " ... on AcceptInviteSuccess { pointsEarned } } }",
+        9,
+        _invites,
+    ),
 ]
 
 
@@ -361,6 +406,23 @@ async def test_a_crowd_costs_little_more_than_one(
     await asyncio.gather(*(client.data(_EXCHANGE, variables, as_=name) for name in names))
     assert len(statements.seen) < 40 * 7 / 2, len(statements.seen)
     assert [await points_of(mall, user_id) for user_id in user_ids] == [0] * 40
+
+
+async def test_following_a_link_costs_a_read_and_a_share_of_a_batch(
+    statements: Statements, mall: Mall, client: Client
+) -> None:
+    """One read each; 40 visitors at once are counted in a few transactions, not in 40."""
+    link = await add_share(mall, await add_user(mall, "alice"), ShareKind.RANK)
+    await follow(client, link.code)  # opens the connections
+    statements.seen.clear()
+    await follow(client, link.code, agent="Googlebot/2.1")
+    assert len(statements.seen) == 1
+    statements.seen.clear()
+    await follow(client, link.code)
+    assert len(statements.seen) == 1 + 4
+    statements.seen.clear()
+    await asyncio.gather(*(follow(client, link.code) for _ in range(40)))
+    assert len(statements.seen) < 40 + 40 * 4 / 2
 
 
 async def test_a_first_request_costs_one_statement_more(

@@ -30,6 +30,7 @@ from services.tasks.events import IncomingEvent, record_events
 from services.transaction import transaction
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, execute, give_points
+from tests.sharing import add_invite, reward
 
 
 @dataclass(frozen=True)
@@ -301,6 +302,7 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
     return {
         **lots,
         **await _arrange_returns(mall, clock, dave),
+        **await _arrange_invites(mall, task),
         "alice": alice,
         "bob": bob,
         "carol": carol,
@@ -371,6 +373,23 @@ async def _arrange_returns(mall: Mall, clock: MovableClock, service: int) -> dic
         "frank": frank,
         "franks_lot": franks_lot,
         "franks_exchange": franks_exchange,
+    }
+
+
+async def _arrange_invites(mall: Mall, task_id: int) -> dict[str, object]:
+    """A member who brought two others, one of whom has completed a task."""
+    host, guest, other = [await add_user(mall, name) for name in ("host", "guest", "other")]
+    made, waiting = await add_invite(mall, host, guest), await add_invite(mall, host, other)
+    await mall.completions.submit(CompletionRequest(guest, task_id, False, new_id()))
+    assert await reward(mall) == 1
+    return {
+        "host": host,
+        "guest": guest,
+        "invite": made.id,
+        "open_invite": waiting.id,
+        "invite_link": made.share_id,
+        "hosts_lot": await _lot_of(mall, host, "source = 'invite'"),
+        "guests_lot": await _lot_of(mall, guest, "source = 'invite'"),
     }
 
 

@@ -1,0 +1,1 @@
+"""Links that members share, and the members they bring."""
