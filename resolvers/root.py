@@ -1,4 +1,4 @@
-"""The schema: every column's root fields under one Query and one Mutation."""
+"""The schema: every column's root fields under one Query, Mutation and Subscription."""
 
 from functools import cache
 
@@ -18,6 +18,7 @@ from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
@@ -56,6 +57,11 @@ class Mutation(
     """What can be changed."""
 
 
+@strawberry.type
+class Subscription(LiveSubscription):
+    """What can be watched."""
+
+
 _camel_case = cache(to_camel_case)
 
 
@@ -73,6 +79,7 @@ def build_schema() -> strawberry.Schema:
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=[Coupon],
         config=StrawberryConfig(scalar_map=SCALARS, name_converter=names),
     )

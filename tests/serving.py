@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator
 import uvicorn
 
 from app import create_app
+from commands.web import web_options
 from services.calendar import Clock
 from settings import Settings
 
@@ -29,9 +30,8 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[str]:
         listening.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             create_app(settings, clock),
-            log_level="warning",
             lifespan="on",
-            timeout_graceful_shutdown=5,
+            **{**web_options(settings.server), "log_level": "warning"},
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listening]))

@@ -59,6 +59,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
     "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
+    "subscription.balanceChanged": (MEMBERS, "balanceChanged { available }"),
     "mutation.completeTask": (
         MEMBERS,
         f'completeTask(input: {{taskId: "{_TASK}"}}) {{ __typename }}',
@@ -201,7 +202,10 @@ async def test_callers_get_what_was_decided(mall: Mall, client: Client, name: st
     expected, selection = DECISIONS[name]
     operation = f"{name.partition('.')[0]} {{ {selection} }}"
     for caller, token in tokens(client).items():
-        answer = await client.post(operation, None, token)
+        if name.startswith("subscription."):
+            answer = await client.first_event(operation, token)
+        else:
+            answer = await client.post(operation, None, token)
         codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
         assert codes == ([] if expected[caller] is OK else [expected[caller]]), caller
         field = name.partition(".")[2]

@@ -37,6 +37,7 @@ _PENDING_MUTATIONS = """
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
+    Subscription.leaderboardChanged Subscription.rankChanged
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity Experiment
@@ -44,7 +45,7 @@ _PENDING_TYPES = """
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
     PointsPrompt RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
-    Subscription SystemHealth UserProfile UserRank VariantResult
+    SystemHealth UserProfile UserRank VariantResult
 """
 
 

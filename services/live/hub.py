@@ -1,0 +1,92 @@
+"""What is watched in this process: opened once, shared by every socket and stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from services.calendar import day_start, local_day
+from services.live.feed import listen
+from services.live.moved import Moved
+from services.live.watch import Watch
+from services.mall import Mall
+from services.points.balance import Balance, balances
+from services.transaction import reading
+
+PAUSE_S: Final = 0.25
+"""Everything is read at most four times a second (`contract.graphql`, leaderboardChanged)."""
+HEAL_EVERY_S: Final = 30.0
+"""So often all that is watched is read anew: a message may be lost, points end by the clock."""
+_AFTER_MIDNIGHT_S: Final = 0.01  # a timer may ring a little early
+
+
+class Hub:
+    """Who watches what; listens to the other processes from the first watcher on."""
+
+    def __init__(self, mall: Mall, *, heal_every_s: float = HEAL_EVERY_S) -> None:
+        """Nobody watches yet."""
+        self._mall = mall
+        self._heal_every_s = heal_every_s
+        self._tasks: list[asyncio.Task[None]] = []
+        self.balances: Watch[int, Balance] = Watch("balances", self._read_balances, pause_s=PAUSE_S)
+        self._watches = (self.balances,)
+
+    @property
+    def watched(self) -> int:
+        """How many different things are being watched."""
+        return sum(len(watch.keys) for watch in self._watches)
+
+    def follow_balance(self, user_id: int) -> AsyncGenerator[Balance | None]:
+        """A member's balance, now and whenever it changed; None for a user who is not there."""
+        self._listen()
+        return self.balances.follow(user_id)
+
+    async def aclose(self) -> None:
+        """Listen and read no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for watch in self._watches:
+            await watch.aclose()
+
+    def _listen(self) -> None:
+        if not self._tasks:
+            redis = self._mall.stores.redis
+            self._tasks = [
+                asyncio.create_task(listen(redis, self._touch_all, self._touch)),
+                asyncio.create_task(self._heal()),
+            ]
+
+    def _touch(self, moved: Moved) -> None:
+        self.balances.touch(moved.users)
+
+    def _touch_all(self) -> None:
+        for watch in self._watches:
+            watch.touch_all()
+
+    async def _heal(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._heal_every_s, self._until_midnight_s()))
+            self._touch_all()
+
+    def _until_midnight_s(self) -> float:
+        """Until the mall's day ends, and with it perhaps a week or a month."""
+        now, zone = self._mall.clock(), self._mall.zone
+        midnight = day_start(local_day(now, zone) + timedelta(days=1), zone)
+        return (midnight - now).total_seconds() + _AFTER_MIDNIGHT_S
+
+    async def _read_balances(self, user_ids: AbstractSet[int]) -> dict[int, Balance]:
+        async with reading(self._mall.stores.read) as session:
+            return await balances(session, user_ids, self._mall.clock())
+
+
+@asynccontextmanager
+async def open_hub(mall: Mall) -> AsyncGenerator[Hub]:
+    """The hub of a web process."""
+    hub = Hub(mall)
+    try:
+        yield hub
+    finally:
+        await hub.aclose()
