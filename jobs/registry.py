@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 
-from jobs import catalogue, exchange, notifications, points, reminders
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs import catalogue, exchange, leaderboard, notifications, points, reminders
 from jobs.job import Job
 from jobs.notifications import delivery_jobs
 from jobs.points import in_batches
 from services.clean_up import clean_up_batch
+from services.mall import Mall
 from services.notifications.providers import Platform, PushProvider
+
+
+async def _clean_up(session: AsyncSession, mall: Mall) -> object | None:
+    return await clean_up_batch(session, mall.clock)
+
 
 JOBS: Mapping[str, Job] = {
     job.name: job
@@ -16,8 +24,9 @@ JOBS: Mapping[str, Job] = {
         *exchange.JOBS,
         *catalogue.JOBS,
         *reminders.JOBS,
+        *leaderboard.JOBS,
         *notifications.JOBS,
-        in_batches("clean_up", clean_up_batch),
+        in_batches("clean_up", _clean_up),
     )
 }
 

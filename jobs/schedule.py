@@ -39,5 +39,6 @@ SCHEDULE: Sequence[Scheduled] = (
     Scheduled("expire_codes", "*/10 * * * *"),
     # It is 09:00 somewhere every quarter of an hour.
     Scheduled("ask_for_reminders", "*/15 * * * *"),
+    Scheduled("check_leaderboard", "* * * * *"),
     Scheduled("clean_up", "30 3 * * *"),
 )

@@ -5,6 +5,7 @@ from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
+from models.leaderboard import DailyEarnings, RankHistory, RankSnapshot
 from models.notifications import (
     Campaign,
     Device,
@@ -24,6 +25,7 @@ __all__ = [
     "Campaign",
     "CheckIn",
     "CouponCode",
+    "DailyEarnings",
     "Device",
     "ErasedSubject",
     "ErasureSalt",
@@ -42,6 +44,8 @@ __all__ = [
     "PushDelivery",
     "PushPreferences",
     "PushRecord",
+    "RankHistory",
+    "RankSnapshot",
     "Reason",
     "ReminderDay",
     "ScheduledJob",

@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,6 +24,10 @@ from settings import SettingsError, StoreSettings
 _SHARE_OF_WRITES, _SHARE_OF_BULK = 0.3, 0.2
 
 
+def _listeners() -> list[Callable[[Mapping[Any, Any]], None]]:
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Sessions:
     """Opens sessions, a bounded number at once, in the order in which they were asked for.
@@ -35,6 +39,8 @@ class Sessions:
     maker: async_sessionmaker[AsyncSession]
     places: asyncio.Semaphore
     wait_s: float
+    after_commit: list[Callable[[Mapping[Any, Any]], None]] = field(default_factory=_listeners)
+    """Told of each commit by what was noted in the `info` of its session."""
 
     @asynccontextmanager
     async def __call__(self) -> AsyncGenerator[AsyncSession]:

@@ -92,3 +92,7 @@ class User(Base):
     # Number of the user's last row in points_audit_log: the log is numbered per user without
     # gaps, so that "the last row" is exact and a missing row shows.
     audit_sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    # What counts on the leaderboard of all time: the sum of the user's daily_earnings, and when it
+    # last changed.
+    ranked_points: Mapped[int] = mapped_column(server_default=text("0"))
+    ranked_at: Mapped[datetime | None]

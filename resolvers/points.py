@@ -1,6 +1,7 @@
 """Root fields of points."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -185,9 +186,11 @@ class PointsMutation:
         mall, operator_id = info.context.mall, info.context.require_viewer().user_id
         async with transaction(mall.stores.write) as session:
             await note_run_begins(session, operator_id, mall.clock())
-        total = sum(await _settle_all(mall, expire_batch), Expired())
+        total = sum(await _settle_all(mall, partial(expire_batch, zone=mall.zone)), Expired())
         # After the lots: activating settles a member's due lots too, and would not count them.
-        activated = sum(await _settle_all(mall, activate_batch), Activated())
+        activated = sum(
+            await _settle_all(mall, partial(activate_batch, zone=mall.zone)), Activated()
+        )
         codes = sum(await _settle_all(mall, expire_codes))
         async with transaction(mall.stores.write) as session:
             run = SettledRun(total, activated, codes)

@@ -92,6 +92,7 @@ class UsersMutation:
             user = await update_profile(
                 session, user_id, _changes(input), context.now(), context.mall.zone
             )
+        await context.mall.movements.told()  # whoever looks at a board from now on sees it
         context.speak(user.locale)  # changed or not: another request may have changed it meanwhile
         return UpdateProfileSuccess(user=User.of(user))
 

@@ -18,6 +18,8 @@ from services.exchange.place import place_exchanges
 from services.exchange.redeem import Redeemed, Redemption, redeem_coupons
 from services.exchange.states import Step, Stepped
 from services.group_commit import GroupCommit
+from services.leaderboard.movements import Movements
+from services.leaderboard.ranking import Ranking
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -53,6 +55,8 @@ class Mall:
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
     logins: GroupCommit[int, None]
+    movements: Movements
+    ranking: Ranking
 
 
 @asynccontextmanager
@@ -61,9 +65,13 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
     async with open_stores(settings.stores) as stores:
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
+        movements = Movements(stores, clock, settings.mall.zone)
+        stores.write.after_commit.append(movements.hear)
+        stores.bulk.after_commit.append(movements.hear)
         try:
-            yield _mall(settings, stores, clock, tokens, captcha)
+            yield _mall(settings, stores, clock, tokens, captcha, movements)
         finally:
+            await movements.aclose()
             await captcha.aclose()
             await tokens.aclose()
 
@@ -74,6 +82,7 @@ def _mall(
     clock: Clock,
     tokens: TokenVerifier,
     captcha: CaptchaVerifier,
+    movements: Movements,
 ) -> Mall:
     zone = settings.mall.zone
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
@@ -98,10 +107,12 @@ def _mall(
         steps=GroupCommit(stores.write, partial(step_exchanges, clock=clock, zone=zone)),
         redemptions=GroupCommit(stores.write, partial(redeem_coupons, clock=clock)),
         grants=GroupCommit(stores.write, partial(grant_points, clock=clock, zone=zone)),
-        reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock)),
+        reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock, zone=zone)),
         adjustments=GroupCommit(stores.write, partial(adjust_points, clock=clock, zone=zone)),
         extensions=GroupCommit(stores.write, partial(extend_lots, clock=clock, zone=zone)),
         sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
+        movements=movements,
+        ranking=Ranking(stores.read),
     )

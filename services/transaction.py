@@ -73,11 +73,16 @@ def _translated(error: Exception) -> Exception:
 async def transaction(sessions: Sessions) -> AsyncGenerator[AsyncSession]:
     """A session whose work is committed when the block ends, and undone when it raises.
 
+    After the commit those who listen to `sessions` are told (`services.announcements`).
+
     Raises ServiceUnavailable when the database is away, Contended when a lock was not to be had.
     """
     try:
-        async with sessions() as session, session.begin():
-            yield session
+        async with sessions() as session:
+            async with session.begin():
+                yield session
+            for tell in sessions.after_commit:
+                tell(session.info)
     except Exception as error:
         translated = _translated(error)
         if translated is error:

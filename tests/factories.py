@@ -52,7 +52,7 @@ async def give_points(
         ends = expiry_of(source, now, mall.zone) if expires_at is _UNSET else expires_at
         lot = grant(accounts[user_id], new_id(), points, Cause(source, None, "test"), ends, now)
         writes = Writes()
-        save_accounts(writes, accounts.values())
+        save_accounts(writes, accounts.values(), mall.zone)
         await writes.flush(session)
         return lot
 

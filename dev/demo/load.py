@@ -61,7 +61,7 @@ async def load_demo(session: AsyncSession, now: datetime, zone: ZoneInfo) -> His
     on_sale = {key: item for key, item in items.items() if item.is_on_sale(now)}
     running = open_tasks([task for task in tasks.values() if task.is_running(now)])
     history = simulate(members, on_sale, running, now, zone, random)
-    await _save(session, history)
+    await _save(session, history, zone)
     await _set_stocks(session, stocks, history)
     await session.execute(_DELIVER, {"now": now})
     await _restart_ids(session)
@@ -133,9 +133,9 @@ async def _load_tasks(
     await session.execute(insert(TaskTable), rows)
 
 
-async def _save(session: AsyncSession, history: History) -> None:
+async def _save(session: AsyncSession, history: History, zone: ZoneInfo) -> None:
     writes = Writes()
-    save_accounts(writes, history.accounts)
+    save_accounts(writes, history.accounts, zone)
     lots = (lot for account in history.accounts for lot in account.new_lots)
     name_grants(writes, (lot for lot in lots if lot.source == PURCHASE))
     save_check_ins(writes, history.check_ins)

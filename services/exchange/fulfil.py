@@ -202,9 +202,8 @@ async def _save(
     if not moved:
         return
     writes = Writes()
-    save_accounts(
-        writes, {standing.account.user_id: standing.account for standing in moved}.values()
-    )
+    accounts = {standing.account.user_id: standing.account for standing in moved}
+    save_accounts(writes, accounts.values(), zone)
     save_lapsed(writes, (standing.payment for standing in moved))
     writes.update(ExchangeTable, _STEPPED, [_stepped_row(standing) for standing in moved])
     _save_shipments(writes, moved)
@@ -289,6 +288,7 @@ async def _save_memberships(
     writes = Writes()
     ends = [(each.exchange_id, each.expires_at) for key in touched for each in memberships[key]]
     writes.update(ExchangeTable, ("id", "vip_expires_at"), ends)
+    writes.announcement.profiles = True
     held = [(*key, max(e.expires_at for e in left)) for key, left in kept.items() if left]
     writes.update(UserVip, ("user_id", "level", "expires_at"), held, keys=2)
     await writes.flush(session)

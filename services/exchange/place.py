@@ -162,7 +162,7 @@ async def _save(session: AsyncSession, settlement: Settlement) -> None:
     if not settlement.placed:
         return
     writes = Writes()
-    save_accounts(writes, settlement.accounts.values())
+    save_accounts(writes, settlement.accounts.values(), settlement.zone)
     save_exchanges(writes, settlement.placed, settlement.changed_memberships)
     save_drawn_codes(writes, settlement)
     _save_items(writes, settlement)
@@ -193,6 +193,7 @@ def save_exchanges(
     writes.insert(ShipmentTable, _SHIPMENT, shipments)
     writes.insert(UserCoupon, _COUPON, coupons)
     writes.insert(UserVip, _MEMBERSHIP, ends, suffix=_REPLACE_MEMBERSHIP)
+    writes.announcement.profiles |= bool(ends)
 
 
 def _exchange_row(placed: Placed) -> tuple[Any, ...]:

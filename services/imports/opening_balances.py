@@ -22,7 +22,7 @@ from services.calendar import Clock
 from services.identifiers import new_id
 from services.imports.files import Layout, Line, read_end
 from services.imports.run import FileFormat, Settled
-from services.points.account import Account, Cause, Lot
+from services.points.account import OPENING_BALANCE, Account, Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.grant import MOST_POINTS_A_GRANT, name_grants
@@ -31,7 +31,7 @@ from services.points.room import BalanceFull
 from services.users.erased_subjects import erased_among
 from services.users.profile import DEFAULT_LOCALE, anonymous_name
 
-SOURCE = "opening_balance"
+SOURCE = OPENING_BALANCE
 _LONGEST_SUBJECT, _LONGEST_NAME, _MOST_DIGITS = 255, 100, 16
 _BAD_POINTS = f"points must be a whole number from 1 to {MOST_POINTS_A_GRANT}"
 
@@ -144,7 +144,7 @@ async def import_balances(
                 rejected.append((balance.line, _OTHER))
         except BalanceFull as full:
             rejected.append((balance.line, full.problem))
-    await _save(session, fresh, lots)
+    await _save(session, fresh, lots, zone)
     return Settled(len(lots), len(balances) - len(lots) - len(rejected), rejected)
 
 
@@ -181,8 +181,10 @@ def _end_of(balance: OpeningBalance, granted_at: datetime, zone: ZoneInfo) -> da
     return balance.expires_at or expiry_of(SOURCE, granted_at, zone)
 
 
-async def _save(session: AsyncSession, accounts: dict[int, Account], lots: Sequence[Lot]) -> None:
+async def _save(
+    session: AsyncSession, accounts: dict[int, Account], lots: Sequence[Lot], zone: ZoneInfo
+) -> None:
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     name_grants(writes, lots)
     await writes.flush(session)

@@ -12,6 +12,8 @@ from uuid import UUID
 from models.points import PointsAction, PointsRecordStatus
 from services.errors import MemberSuspended, NotFound
 
+OPENING_BALANCE = "opening_balance"
+"""The source of points that were imported (`services.imports.opening_balances`)."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -91,6 +93,8 @@ class Account:
     suspended_until: datetime | None = None
     owed_points: int = 0
     is_erased: bool = False
+    ranked_points: int = 0
+    ranked_at: datetime | None = None
     lots: list[Lot] = field(default_factory=list)
     new_lots: list[Lot] = field(default_factory=list)
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
@@ -102,6 +106,17 @@ class Account:
     def is_changed(self) -> bool:
         """Whether anything has to be written: not every change is one of the balance."""
         return bool(self.entries or self.new_lots or self.changed_lots or self.owes_otherwise)
+
+
+def is_ranked(entry: Entry) -> bool:
+    """Whether a change of a balance counts on boards: what was earned, or taken back of that.
+
+    What a company's members had before it moved in was earned elsewhere.
+    """
+    return (
+        entry.action in (PointsAction.EARN, PointsAction.REVERSE)
+        and entry.source != OPENING_BALANCE
+    )
 
 
 def is_over(lot: Lot, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
 from models.users import User
 from services.bulk import Writes
+from services.leaderboard.earnings import save_earnings
 from services.points.account import Account, Entry, Lot, drawing_order
 
 _USER = (
@@ -29,6 +31,8 @@ _USER = (
     "lifetime_adjusted",
     "audit_sequence",
     "owed_points",
+    "ranked_points",
+    "ranked_at",
 )
 _LOT = tuple(field.name for field in fields(Lot))
 _CHANGED = ("id", "points", "status")
@@ -49,7 +53,7 @@ _LOCK_USERS = text(
     """
     SELECT id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
            lifetime_adjusted, audit_sequence, suspended_until, owed_points,
-           erased_at IS NOT NULL AS is_erased
+           erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at
     FROM users WHERE id = ANY(CAST(:user_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
     """
 )
@@ -129,8 +133,11 @@ async def load_lots_by_id(
     return found
 
 
-def save_accounts(writes: Writes, accounts: Iterable[Account]) -> None:
-    """Add what the decisions changed to what is written; nothing for an untouched account."""
+def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -> None:
+    """Add what the decisions changed to what is written; nothing for an untouched account.
+
+    `zone` is the mall's: what counts on boards is kept by its days.
+    """
     touched = [account for account in accounts if account.is_changed]
     new_lots = [lot for account in touched for lot in account.new_lots]
     created = {lot.id for lot in new_lots}
@@ -146,3 +153,5 @@ def save_accounts(writes: Writes, accounts: Iterable[Account]) -> None:
     writes.update(PointsRecord, _RESHAPED, [_reshaped_row(lot) for lot in reshaped])
     writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
+    writes.announcement.moved.update(account.user_id for account in touched)
+    save_earnings(writes, touched, zone)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -61,7 +62,7 @@ def activate(account: Account, lot: Lot, now: datetime) -> None:
 
 
 async def activate_batch(
-    session: AsyncSession, clock: Clock, *, lots: int = LOTS_A_BATCH
+    session: AsyncSession, clock: Clock, *, zone: ZoneInfo, lots: int = LOTS_A_BATCH
 ) -> Activated | None:
     """Activate up to `lots` pending lots whose time has come; None says that there was none.
 
@@ -84,7 +85,7 @@ async def activate_batch(
         and (points := _activate_if_it_fits(accounts[lot.user_id], lot, now))
     ]
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     await writes.flush(session)
     return Activated(len(activated), sum(activated))
 

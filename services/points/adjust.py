@@ -135,7 +135,7 @@ async def adjust_points(
         return Adjusted(request.user_id, answer["sequence"], replayed)
 
     outcomes = settle_each(requests, settle)
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)
     return outcomes

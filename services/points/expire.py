@@ -1,6 +1,7 @@
 """Settling lots that are past their expiry, for everybody (`domain.md`, Points)."""
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -37,7 +38,7 @@ class Expired:
 
 
 async def expire_batch(
-    session: AsyncSession, clock: Clock, *, users: int = USERS_A_BATCH
+    session: AsyncSession, clock: Clock, *, zone: ZoneInfo, users: int = USERS_A_BATCH
 ) -> Expired | None:
     """Settle the due lots of up to `users` members; None says that no lot was due.
 
@@ -52,6 +53,6 @@ async def expire_batch(
     await load_lots(session, accounts, {}, now)
     ended = [lot for account in accounts.values() for lot in expire_due(account, now)]
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     await writes.flush(session)
     return Expired(len(ended), sum(lot.points for lot in ended))

@@ -127,7 +127,7 @@ async def extend_lots(
 
     outcomes = settle_each(requests, settle)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)
     return outcomes

@@ -142,7 +142,7 @@ async def grant_points(
     batch = _Batch(now, zone, accounts, keys, used)
     outcomes = settle_each(requests, batch.settle)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     name_grants(writes, batch.named)
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
 from services.errors import Refusal
-from services.points.account import Account, Cause, Draw, Entry, Lot, drawing_order
+from services.points.account import Account, Cause, Draw, Entry, Lot, drawing_order, is_ranked
 from services.points.room import require_room
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -198,4 +198,7 @@ def record(
     )
     account.points += amount
     account.entries.append(entry)
+    if is_ranked(entry):
+        account.ranked_points += amount
+        account.ranked_at = max(account.ranked_at or now, now)
     return entry

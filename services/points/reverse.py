@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -85,7 +86,7 @@ def reversal_request(
 
 
 async def reverse_grants(
-    session: AsyncSession, requests: Sequence[ReversalRequest], *, clock: Clock
+    session: AsyncSession, requests: Sequence[ReversalRequest], *, clock: Clock, zone: ZoneInfo
 ) -> list[Reversed | Refusal]:
     """Settle a batch of reversals in one transaction; one outcome per request, in order."""
     references = {(request.source, request.reference) for request in requests}
@@ -97,7 +98,7 @@ async def reverse_grants(
     batch = _Batch(now, accounts, keys, grants)
     outcomes = settle_each(requests, batch.settle)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     writes.update(PointsGrant, _REVERSED, [_row(grant) for grant in grants.values()], keys=2)
     store_settled(writes, OPERATION, keys.new, now)
     await writes.flush(session)

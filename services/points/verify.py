@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.leaderboard.verify import RANKING_CHECKS
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
 from services.points.verify_sources import SOURCE_CHECKS
@@ -153,6 +154,9 @@ _CHECKS: dict[str, str] = {
     """,
 }
 
+ALL_CHECKS = _CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS | RANKING_CHECKS
+"""By rule, a query for (place, finding) of every row that breaks it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -168,7 +172,7 @@ async def verify_ledger(session: AsyncSession) -> list[Violation]:
     The caller's transaction must be REPEATABLE READ: all checks have to see one moment.
     """
     violations: list[Violation] = []
-    for rule, query in (_CHECKS | REWARD_CHECKS | RETURN_CHECKS | SOURCE_CHECKS).items():
+    for rule, query in ALL_CHECKS.items():
         rows = await session.execute(text(query))
         found = tuple(sorted(f"{row.place}: {row.finding}" for row in rows))
         if found:

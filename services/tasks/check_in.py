@@ -129,7 +129,7 @@ async def check_in(
         except Refusal as refusal:
             outcomes.append(refusal)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     save_check_ins(writes, [outcome for outcome in outcomes if isinstance(outcome, CheckedIn)])
     await writes.flush(session)
     return outcomes

@@ -92,7 +92,7 @@ async def complete_tasks(
     settlement = TaskSettlement(now, zone, accounts, tasks, progress, earned, captcha)
     outcomes = decide(settlement, requests)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     save_progress(writes, list(settlement.changed.values()))
     await writes.flush(session)
     return outcomes

@@ -128,7 +128,7 @@ async def record_events(
         decide(settlement, event, new_id)
     await _reject(session, settlement)
     writes = Writes()
-    save_accounts(writes, accounts.values())
+    save_accounts(writes, accounts.values(), zone)
     name_grants(writes, settlement.purchases)
     save_progress(writes, list(settlement.changed.values()))
     await writes.flush(session)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.bulk import Writes
 from services.errors import InvalidState
 from services.exchange.place import OPERATION as EXCHANGE_OPERATION
+from services.leaderboard.earnings import leave_boards
 from services.operators import note_action
 from services.users.erased_subjects import await_imports, remember_erased
 from services.users.profile import DEFAULT_LOCALE
@@ -71,6 +72,7 @@ _FORGET_PUSHES = text(
 _FORGET_REFERENCES = text(
     "UPDATE user_coupons SET used_reference = '' WHERE user_id = :user_id AND used_reference <> ''"
 )
+_FORGET_RANKS = text("DELETE FROM rank_history WHERE user_id = :user_id")
 _FORGET_WORDS = text("DELETE FROM reasons WHERE user_id = :user_id")
 # A fingerprint is of the address too, and who has a guess could try it. They never ask again; keys
 # that another system or an operator used are of something else, and stay.
@@ -82,6 +84,7 @@ _FORGET_THE_REST = (
     _FORGET_EVENTS,
     _FORGET_REFERENCES,
     _FORGET_WORDS,
+    _FORGET_RANKS,
     _FORGET_DEVICES,
     _FORGET_PREFERENCES,
     _FORGET_PUSHES,
@@ -129,6 +132,7 @@ async def erase_user(
         raise ExchangesOpen(open_exchanges)
     await remember_erased(session, subject, now)
     await session.execute(_FORGET_USER, _nobody(user_id, now, timezone))
+    await leave_boards(session, user_id, now)
     for forget in _FORGET_THE_REST:
         await session.execute(forget, whose)
     await session.execute(_FORGET_KEYS, {**whose, "exchange": EXCHANGE_OPERATION})

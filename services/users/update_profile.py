@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import EARLIEST_BIRTH_YEAR, MOST_INTERESTS, Gender
 from models.users import User as UserTable
+from services.announcements import Announcement, announce
 from services.calendar import TIME_ZONES, local_day
 from services.errors import InvalidInput, Unauthenticated
 from services.users.claims import storable
@@ -83,6 +84,8 @@ async def update_profile(
         row = (await session.execute(unchanged)).mappings().one_or_none()
     if row is None:
         raise Unauthenticated
+    if "avatar_url" in columns:
+        announce(session, Announcement(profiles=True))
     return user_from_row(row)
 
 

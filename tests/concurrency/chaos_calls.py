@@ -250,6 +250,6 @@ async def _give_lots_that_end(mall: Mall, savers: dict[int, str]) -> list[tuple[
                 grant(account, lot_id, 100, cause, now + timedelta(days=10), now)
                 lots.append((savers[user_id], lot_id))
         writes = Writes()
-        save_accounts(writes, accounts.values())
+        save_accounts(writes, accounts.values(), mall.zone)
         await writes.flush(session)
     return lots

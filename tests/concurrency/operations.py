@@ -177,6 +177,6 @@ async def add_members(mall: Mall, names: Iterable[str], points: int = 0) -> list
         for account in accounts.values() if points else ():
             grant(account, new_id(), points, Cause("test", None, "test"), ends, now)
         writes = Writes()
-        save_accounts(writes, accounts.values())
+        save_accounts(writes, accounts.values(), mall.zone)
         await writes.flush(session)
     return user_ids

@@ -64,6 +64,7 @@ ERASED = {
     "push_records": "texts and payloads; what waits is suppressed",
     "reasons": "all",
     "user_coupons": "what they were used for; the rest is of the books: a code is issued once",
+    "rank_history": "all",
     "idempotency_keys": "those of exchanges; what others hold no text of a member's but the key",
 }
 KEPT = {
@@ -75,6 +76,7 @@ KEPT = {
     "user_vip": "the books",
     "user_tasks": "the books",
     "check_ins": "the books",
+    "daily_earnings": "the books, by day; who was erased is on no board",
     "operator_actions": "what operators did, for ever",
     "push_deliveries": "what providers answered about devices that are gone: names nobody",
     "campaigns": "operators' words, and whom they chose: by number or by what many share",
@@ -87,6 +89,7 @@ NOT_ABOUT_USERS = {
     "erased_subjects",
     "erasure_salt",
     "file_imports",
+    "rank_snapshots",
     "reminder_days",
     "scheduled_jobs",
 }

@@ -26,7 +26,7 @@ async def member(mall: Mall) -> int:
 
 async def _activate(mall: Mall) -> Activated | None:
     async with transaction(mall.stores.bulk) as session:
-        return await activate_batch(session, mall.clock)
+        return await activate_batch(session, mall.clock, zone=mall.zone)
 
 
 async def _adjust(client: Client, user_id: int, points: int, key: str = "key", **more: Any) -> Any:

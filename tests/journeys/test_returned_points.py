@@ -136,7 +136,7 @@ async def test_points_that_ended_while_held_back_pay_no_debt(
     await grant(client, member, 80, "held", **held)
     clock.advance(days=5)
     async with transaction(mall.stores.bulk) as session:
-        assert await activate_batch(session, mall.clock) == Activated(1, 80)
+        assert await activate_batch(session, mall.clock, zone=mall.zone) == Activated(1, 80)
     assert await execute(
         mall,
         "SELECT points, owed_points, lifetime_earned, lifetime_expired FROM users WHERE id = :id",

@@ -284,7 +284,7 @@ async def arrange_books(mall: Mall, clock: MovableClock) -> dict[str, object]:
     await give_points(mall, alice, 25, expires_at=clock() + timedelta(days=1))
     clock.advance(days=2)
     async with transaction(mall.stores.write) as session:
-        assert await expire_batch(session, clock) is not None
+        assert await expire_batch(session, clock, zone=mall.zone) is not None
     lots["spare_lot"] = (await give_points(mall, alice, 100, expires_at=None)).id
     lots["carols_lot"] = (await give_points(mall, carol, 150)).id
     task = await add_task(mall, points_reward=20)

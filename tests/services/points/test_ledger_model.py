@@ -192,7 +192,9 @@ class LedgerMachine(RuleBasedStateMachine):
         while expired is not None:
             total += expired
             async with transaction(self.mall.stores.write) as session:
-                expired = await expire_batch(session, self.clock, users=users_a_batch)
+                expired = await expire_batch(
+                    session, self.clock, zone=self.mall.zone, users=users_a_batch
+                )
         return total
 
     @invariant()
@@ -250,7 +252,7 @@ _LOTS = """
 """
 _COUNTS = """
     SELECT (SELECT count(*) FROM exchanges), (SELECT count(*) FROM idempotency_keys),
-           (SELECT count(*) FROM outbox)
+           (SELECT count(*) FROM outbox WHERE job <> 'refresh_ranks')
 """
 _STOCK = "SELECT id, stock FROM exchange_items"
 

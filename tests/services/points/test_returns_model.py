@@ -109,7 +109,7 @@ class ReturnsMachine(LedgerMachine):
 
     async def _activate(self) -> Activated | None:
         async with transaction(self.mall.stores.write) as session:
-            return await activate_batch(session, self.clock)
+            return await activate_batch(session, self.clock, zone=self.mall.zone)
 
     @rule(who=MEMBERS, points=st.integers(-150, 100).filter(bool))
     def adjust(self, who: int, points: int) -> None:

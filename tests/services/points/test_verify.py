@@ -12,18 +12,16 @@ import pytest
 from pydantic import SecretStr
 
 from services.mall import Mall, open_mall
-from services.points.verify import _CHECKS, Violation, verify_ledger
-from services.points.verify_returns import RETURN_CHECKS
-from services.points.verify_rewards import REWARD_CHECKS
-from services.points.verify_sources import SOURCE_CHECKS
+from services.points.verify import ALL_CHECKS, Violation, verify_ledger
 from settings import Settings
 from tests.clock import MovableClock
 from tests.factories import execute
+from tests.services.points.corrupted_rankings import RANKING_CORRUPTIONS
 from tests.services.points.corrupted_returns import RETURN_CORRUPTIONS
 from tests.services.points.corrupted_sources import SOURCE_CORRUPTIONS
 from tests.services.points.corruptions import CORRUPTIONS, Corruption, arrange_books, plant
 
-_ALL = (*CORRUPTIONS, *RETURN_CORRUPTIONS, *SOURCE_CORRUPTIONS)
+_ALL = (*CORRUPTIONS, *RETURN_CORRUPTIONS, *SOURCE_CORRUPTIONS, *RANKING_CORRUPTIONS)
 
 _ROOT = Path(__file__).parents[3]
 _SECTION = re.compile(r"^(\S.*): \d+ row\(s\)\n((?:  .*\n)+)", re.MULTILINE)
@@ -72,8 +70,7 @@ async def test_right_books_have_no_violation(
 
 def test_every_check_has_a_corruption() -> None:
     """A check that no corruption here triggers may never have worked."""
-    checks = _CHECKS.keys() | REWARD_CHECKS.keys() | RETURN_CHECKS.keys() | SOURCE_CHECKS.keys()
-    assert {corruption.rule for corruption in _ALL} == checks
+    assert {corruption.rule for corruption in _ALL} == ALL_CHECKS.keys()
 
 
 @pytest.mark.parametrize("corruption", _ALL, ids=lambda c: f"{c.rule}, {c.place}")

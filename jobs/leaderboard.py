@@ -1,0 +1,47 @@
+"""Boards: brought up to date after a crash, built anew when Redis has lost them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.job import Payload, SetJob, StepJob
+from services.leaderboard.boards import CHANNEL, encode_news
+from services.leaderboard.earnings import REFRESH_JOB
+from services.leaderboard.rebuild import (
+    REBUILD_JOB,
+    are_boards_whole,
+    ask_for_rebuild,
+    rebuild,
+)
+from services.leaderboard.refresh import refresh_users
+from services.mall import Mall
+from services.transaction import transaction
+
+_ROWS_A_REFRESH = 20  # of up to a thousand users each
+
+
+async def _refresh(session: AsyncSession, mall: Mall, payloads: Sequence[Payload]) -> None:
+    user_ids = sorted({user_id for payload in payloads for user_id in payload["user_ids"]})
+    redis = mall.stores.redis
+    if await refresh_users(session, redis, user_ids, mall.clock(), mall.zone):
+        # Whoever settled did not get to it: so nobody has been told either.
+        await redis.publish(CHANNEL, encode_news(user_ids, is_ranked=True))
+
+
+async def _rebuild(mall: Mall, _payload: Payload) -> bool:
+    await rebuild(mall.stores, mall.clock, mall.zone)
+    return False
+
+
+async def _check(mall: Mall, _payload: Payload) -> bool:
+    if not await are_boards_whole(mall.stores.redis):
+        async with transaction(mall.stores.write) as session:
+            await ask_for_rebuild(session, mall.clock())
+    return False
+
+
+JOBS = (
+    SetJob(REFRESH_JOB, _refresh, batch=_ROWS_A_REFRESH),
+    StepJob(REBUILD_JOB, _rebuild),
+    StepJob("check_leaderboard", _check),
+)

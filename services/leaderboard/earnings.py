@@ -1,0 +1,62 @@
+"""What members earn by day: the truth behind every board (`domain.md`, Leaderboard).
+
+Written with the movement that earns it, in its round trip, so that a board can be computed at any
+time, of any past day too. A movement that ranks nobody writes nothing here.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.leaderboard import DailyEarnings
+from services.announcements import Announcement
+from services.bulk import Writes, in_pieces
+from services.calendar import local_day
+from services.outbox import enqueue
+from services.points.account import Account, is_ranked
+
+REFRESH_JOB = "refresh_ranks"
+"""Does again, after a crash, what the process that settled does right after its commit."""
+REFRESH_AFTER = timedelta(seconds=5)
+USERS_A_REFRESH = 1_000
+
+_COLUMNS = ("user_id", "day", "points", "last_at")
+_ADD = (
+    "ON CONFLICT (user_id, day) DO UPDATE SET points = daily_earnings.points + excluded.points,"
+    " last_at = greatest(daily_earnings.last_at, excluded.last_at)"
+)
+
+
+def save_earnings(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -> None:
+    """Add what counts on boards to the days of the mall on which it was earned or taken back.
+
+    Asks for the members' ranks to be refreshed, by announcement and by a job.
+    """
+    days: dict[tuple[int, date], tuple[int, datetime]] = {}
+    for account in accounts:
+        for entry in filter(is_ranked, account.entries):
+            key = (entry.user_id, local_day(entry.created_at, zone))
+            points, last_at = days.get(key, (0, entry.created_at))
+            days[key] = (points + entry.amount, max(last_at, entry.created_at))
+    if not days:
+        return
+    rows = [(*key, *earned) for key, earned in sorted(days.items())]
+    writes.insert(DailyEarnings, _COLUMNS, rows, suffix=_ADD)
+    user_ids = sorted({user_id for user_id, _ in days})
+    writes.announcement.ranked.update(user_ids)
+    now = max(last_at for _, last_at in days.values())
+    enqueue(writes, REFRESH_JOB, _payloads(user_ids), now, due_at=now + REFRESH_AFTER)
+
+
+async def leave_boards(session: AsyncSession, user_id: int, now: datetime) -> None:
+    """Let a user who was just erased disappear from all boards, and be shown by name nowhere."""
+    writes = Writes()
+    writes.announcement.add(Announcement({user_id}, {user_id}, profiles=True))
+    enqueue(writes, REFRESH_JOB, _payloads([user_id]), now, due_at=now + REFRESH_AFTER)
+    await writes.flush(session)
+
+
+def _payloads(user_ids: list[int]) -> list[dict[str, list[int]]]:
+    return [{"user_ids": list(some)} for some in in_pieces(user_ids, USERS_A_REFRESH)]

@@ -1,0 +1,27 @@
+"""Ways to spoil what boards are computed from."""
+
+from tests.services.points.corruptions import Corruption
+
+RANKING_CORRUPTIONS = (
+    Corruption(
+        "ranked points are not what the audit log says",
+        "user {alice}",
+        "WITH more AS (UPDATE users SET ranked_points = ranked_points + 1 WHERE id = :alice)"
+        " UPDATE daily_earnings SET points = points + 1 WHERE (user_id, day) ="
+        " (SELECT user_id, max(day) FROM daily_earnings WHERE user_id = :alice GROUP BY user_id)",
+        alone=True,
+    ),
+    Corruption(
+        "ranked points are not the earnings of the days",
+        "user {alice}",
+        "UPDATE daily_earnings SET points = points + 1 WHERE (user_id, day) ="
+        " (SELECT user_id, max(day) FROM daily_earnings WHERE user_id = :alice GROUP BY user_id)",
+        alone=True,
+    ),
+    Corruption(
+        "ranked points are not the earnings of the days",
+        "user {bob}",
+        "DELETE FROM daily_earnings WHERE user_id = :bob",
+        alone=True,
+    ),
+)
