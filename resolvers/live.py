@@ -5,15 +5,36 @@ from contextlib import aclosing
 
 import strawberry
 
+from models.leaderboard import LeaderboardPeriod
 from resolvers.access import Audience, subscription_for
 from schema.context import Info
+from schema.live import RankChange
 from schema.points import Balance
 from services.errors import Unauthenticated
+from services.live.places import Place, previous_rank
 
 
 @strawberry.type
 class LiveSubscription:
     """What can be watched. No session is held and nothing loaded is kept between two events."""
+
+    @subscription_for(
+        Audience.MEMBER,
+        description="The viewer's own rank: once at the start, then whenever it changes, from"
+        " anyone's points.",
+    )
+    async def rank_changed(
+        self, info: Info, period: LeaderboardPeriod = LeaderboardPeriod.ALL_TIME
+    ) -> AsyncGenerator[RankChange]:
+        """Says nothing while the viewer is not ranked."""
+        context = info.context
+        user_id = context.require_viewer().user_id
+        told: Place | None = None
+        async with aclosing(context.live.follow_place(period, user_id)) as places:
+            async for place in places:
+                if place is not None and not place.is_at(told):
+                    yield RankChange.of(place, previous_rank(place, told), context.now())
+                told = place
 
     @subscription_for(
         Audience.MEMBER,

@@ -6,6 +6,7 @@ no harm, for what is watched is read anew whenever the subscription begins, and 
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -14,7 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from services.live.moved import MOVED_CHANNEL, Moved
+from services.leaderboard.boards import CHANNEL
 from services.transaction import is_store_away
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -23,6 +24,14 @@ _SILENCE_S: Final = 10.0
 """After so long without a word the connection is asked whether it still is one."""
 _PAUSE_S: Final = 0.5
 """Between attempts to subscribe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Whose balances have moved, and whether a rank may have."""
+
+    users: frozenset[int]
+    ranked: bool
 
 
 async def listen(
@@ -35,7 +44,7 @@ async def listen(
     while True:
         try:
             async with redis.pubsub() as subscription:
-                await subscription.subscribe(MOVED_CHANNEL)
+                await subscription.subscribe(CHANNEL)
                 await _hear(subscription, on_begin, on_moved)
         except Exception as error:  # noqa: BLE001 - whatever it was, subscribe again
             trace = None if is_store_away(error) else error

@@ -7,9 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
+from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
-from services.live.feed import listen
-from services.live.moved import Moved
+from services.leaderboard.standings import Top
+from services.live.feed import Moved, listen
+from services.live.places import (
+    BoardKey,
+    Place,
+    PlaceKey,
+    read_boards,
+    read_places,
+    shows_the_same,
+)
 from services.live.watch import Watch
 from services.mall import Mall
 from services.points.balance import Balance, balances
@@ -30,13 +39,29 @@ class Hub:
         self._mall = mall
         self._heal_every_s = heal_every_s
         self._tasks: list[asyncio.Task[None]] = []
+        self.boards: Watch[BoardKey, Top] = Watch(
+            "boards", self._read_boards, pause_s=PAUSE_S, same=shows_the_same
+        )
+        self.places: Watch[PlaceKey, Place] = Watch(
+            "places", self._read_places, pause_s=PAUSE_S, same=Place.is_at
+        )
         self.balances: Watch[int, Balance] = Watch("balances", self._read_balances, pause_s=PAUSE_S)
-        self._watches = (self.balances,)
+        self._watches = (self.boards, self.places, self.balances)
 
     @property
     def watched(self) -> int:
         """How many different things are being watched."""
         return sum(len(watch.keys) for watch in self._watches)
+
+    def follow_board(self, period: LeaderboardPeriod, top: int) -> AsyncGenerator[Top | None]:
+        """The first `top` lines of a board, now and whenever one of them changed."""
+        self._listen()
+        return self.boards.follow((period, top))
+
+    def follow_place(self, period: LeaderboardPeriod, user_id: int) -> AsyncGenerator[Place | None]:
+        """A member's place on a board, now and whenever it changed; None while not ranked."""
+        self._listen()
+        return self.places.follow((period, user_id))
 
     def follow_balance(self, user_id: int) -> AsyncGenerator[Balance | None]:
         """A member's balance, now and whenever it changed; None for a user who is not there."""
@@ -61,6 +86,9 @@ class Hub:
 
     def _touch(self, moved: Moved) -> None:
         self.balances.touch(moved.users)
+        if moved.ranked:  # whose points move may move anyone's rank
+            self.boards.touch_all()
+            self.places.touch_all()
 
     def _touch_all(self) -> None:
         for watch in self._watches:
@@ -76,6 +104,12 @@ class Hub:
         now, zone = self._mall.clock(), self._mall.zone
         midnight = day_start(local_day(now, zone) + timedelta(days=1), zone)
         return (midnight - now).total_seconds() + _AFTER_MIDNIGHT_S
+
+    async def _read_boards(self, keys: AbstractSet[BoardKey]) -> dict[BoardKey, Top]:
+        return await read_boards(self._mall, keys, self._mall.clock())
+
+    async def _read_places(self, keys: AbstractSet[PlaceKey]) -> dict[PlaceKey, Place]:
+        return await read_places(self._mall, keys, self._mall.clock())
 
     async def _read_balances(self, user_ids: AbstractSet[int]) -> dict[int, Balance]:
         async with reading(self._mall.stores.read) as session:

@@ -10,10 +10,10 @@ import pytest
 
 from resolvers.access import For
 from resolvers.root import build_schema, graphql_schema
-from schema.ids import encode_id
+from schema.ids import encode_id, int_key
 from services.mall import Mall
 from tests.client import Client
-from tests.factories import add_item, add_task, execute
+from tests.factories import add_item, add_task, execute, give_points
 
 OK, UNAUTHENTICATED, FORBIDDEN = None, "UNAUTHENTICATED", "FORBIDDEN"
 
@@ -59,6 +59,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),
     "query.pushHistory": (MEMBERS, "pushHistory { nodes { id } }"),
+    "subscription.rankChanged": (MEMBERS, "rankChanged { rank }"),
     "subscription.balanceChanged": (MEMBERS, "balanceChanged { available }"),
     "mutation.completeTask": (
         MEMBERS,
@@ -201,6 +202,10 @@ async def test_callers_get_what_was_decided(mall: Mall, client: Client, name: st
     await add_task(mall)
     expected, selection = DECISIONS[name]
     operation = f"{name.partition('.')[0]} {{ {selection} }}"
+    if name == "subscription.rankChanged":  # which says nothing to whoever is not ranked
+        for ranked, role in (("mia", "member"), ("olga", "operator")):
+            user_id = int_key(await client.user_id(ranked, role), "User")
+            await give_points(mall, user_id, 1)
     for caller, token in tokens(client).items():
         if name.startswith("subscription."):
             answer = await client.first_event(operation, token)

@@ -37,14 +37,14 @@ _PENDING_MUTATIONS = """
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
-    Subscription.leaderboardChanged Subscription.rankChanged
+    Subscription.leaderboardChanged
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
-    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry LeaderboardPeriod
-    PointsPrompt RankChange RankOnDay Recommendation RecommendationReason Share ShareKind
+    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry
+    PointsPrompt RankOnDay Recommendation RecommendationReason Share ShareKind
     SystemHealth UserProfile UserRank VariantResult
 """
 
