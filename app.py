@@ -52,7 +52,7 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
     @asynccontextmanager
     async def lifespan(app: MallApplication) -> AsyncGenerator[None]:
         async with open_mall(settings, clock) as mall, open_hub(mall) as live:
-            app.state.mall = mall
+            app.state.mall, app.state.live = mall, live
             app.graphql = _endpoint(mall, live, schema)
             yield
 
