@@ -9,6 +9,7 @@ from typing import Final
 
 from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
+from services.leaderboard.ranking import GOOD_FOR_S
 from services.leaderboard.standings import Top
 from services.live.feed import Moved, listen
 from services.live.places import (
@@ -39,6 +40,7 @@ class Hub:
         self._mall = mall
         self._heal_every_s = heal_every_s
         self._tasks: list[asyncio.Task[None]] = []
+        self._later: asyncio.TimerHandle | None = None
         self.boards: Watch[BoardKey, Top] = Watch(
             "boards", self._read_boards, pause_s=PAUSE_S, same=shows_the_same
         )
@@ -70,6 +72,8 @@ class Hub:
 
     async def aclose(self) -> None:
         """Listen and read no more."""
+        if self._later is not None:
+            self._later.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,13 +90,26 @@ class Hub:
 
     def _touch(self, moved: Moved) -> None:
         self.balances.touch(moved.users)
-        if moved.ranked:  # whose points move may move anyone's rank
-            self.boards.touch_all()
-            self.places.touch_all()
+        if moved.ranked:
+            self._touch_ranks()
+            self._look_again_later()
+
+    def _touch_ranks(self) -> None:
+        """Whose points move may move anyone's rank."""
+        self.boards.touch_all()
+        self.places.touch_all()
+
+    def _look_again_later(self) -> None:
+        """While the boards are not in Redis, what was just read may be a second old."""
+        if self._later is not None:
+            self._later.cancel()
+        loop = asyncio.get_running_loop()
+        self._later = loop.call_later(GOOD_FOR_S + PAUSE_S, self._touch_ranks)
 
     def _touch_all(self) -> None:
-        for watch in self._watches:
-            watch.touch_all()
+        self.balances.touch_all()
+        self._touch_ranks()
+        self._look_again_later()
 
     async def _heal(self) -> None:
         while True:
