@@ -17,8 +17,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 from resolvers.connections import Connections
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
+from resolvers.live import SHARED_FIELDS
 from resolvers.requests import Requests
 from resolvers.root import build_schema
+from resolvers.streams import Shared
 from routes import plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
@@ -68,6 +70,7 @@ def _endpoint(mall: Mall, live: Hub, schema: Schema) -> GraphQLEndpoint[Context]
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,
+        shared=Shared(SHARED_FIELDS, requests.anonymous),
         admit=Connections(server.connections_per_user).admit,
         max_body_bytes=server.max_body_bytes,
         graphiql=is_dev if server.graphiql is None else server.graphiql,

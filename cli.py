@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from commands import jobs
 from commands.imports import coupons, points
+from commands.leaderboard import leaderboard
 from commands.opening import run_in_mall, stores_of
 from commands.users import users
 from commands.web import web_options
@@ -40,6 +41,7 @@ cli.add_typer(schema, name="schema")
 cli.add_typer(coupons, name="coupons")
 cli.add_typer(points, name="points")
 cli.add_typer(users, name="users")
+cli.add_typer(leaderboard, name="leaderboard")
 cli.add_typer(jobs.jobs, name="jobs")
 cli.command()(jobs.worker)
 cli.command()(jobs.scheduler)

@@ -1,4 +1,4 @@
-"""Boards: brought up to date after a crash, built anew when Redis has lost them."""
+"""Boards: brought up to date after a crash, built anew when Redis has lost them, kept by day."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ from services.leaderboard.rebuild import (
     rebuild,
 )
 from services.leaderboard.refresh import refresh_users
+from services.leaderboard.snapshot import take_snapshot
 from services.mall import Mall
 from services.transaction import transaction
 
@@ -40,8 +41,14 @@ async def _check(mall: Mall, _payload: Payload) -> bool:
     return False
 
 
+async def _snapshot(mall: Mall, _payload: Payload) -> bool:
+    async with transaction(mall.stores.bulk) as session:
+        return await take_snapshot(session, mall.clock(), mall.zone) is not None
+
+
 JOBS = (
     SetJob(REFRESH_JOB, _refresh, batch=_ROWS_A_REFRESH),
     StepJob(REBUILD_JOB, _rebuild),
     StepJob("check_leaderboard", _check),
+    StepJob("snapshot_ranks", _snapshot),
 )

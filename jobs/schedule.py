@@ -40,5 +40,7 @@ SCHEDULE: Sequence[Scheduled] = (
     # It is 09:00 somewhere every quarter of an hour.
     Scheduled("ask_for_reminders", "*/15 * * * *"),
     Scheduled("check_leaderboard", "* * * * *"),
+    # Late enough for what was settled just before midnight to be committed.
+    Scheduled("snapshot_ranks", "10 0 * * *"),
     Scheduled("clean_up", "30 3 * * *"),
 )

@@ -8,15 +8,39 @@ import strawberry
 from models.leaderboard import LeaderboardPeriod
 from resolvers.access import Audience, subscription_for
 from schema.context import Info
+from schema.leaderboard import Leaderboard
 from schema.live import RankChange
 from schema.points import Balance
 from services.errors import Unauthenticated
 from services.live.places import Place, previous_rank
+from services.paging import require_page_size
+
+SHARED_FIELDS = frozenset({"leaderboardChanged"})
+"""Subscriptions that show everybody the same: they run once for all who ask alike."""
 
 
 @strawberry.type
 class LiveSubscription:
     """What can be watched. No session is held and nothing loaded is kept between two events."""
+
+    @subscription_for(
+        Audience.ANYONE,
+        description="The top of the board: once at the start, then whenever an entry in it changes,"
+        " at most 4 times a second.",
+    )
+    async def leaderboard_changed(
+        self,
+        info: Info,
+        period: LeaderboardPeriod = LeaderboardPeriod.ALL_TIME,
+        top: int = 10,
+    ) -> AsyncGenerator[Leaderboard]:
+        """Raises BadInput for a `top` outside of 1 to 100."""
+        size, context = require_page_size(top, "top"), info.context
+        async with aclosing(context.live.follow_board(period, size)) as boards:
+            async for board in boards:
+                if board is not None:
+                    context.forget_loaded()
+                    yield Leaderboard.of(info, board)
 
     @subscription_for(
         Audience.MEMBER,

@@ -18,6 +18,7 @@ from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.leaderboard import LeaderboardQuery
 from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
@@ -37,6 +38,7 @@ class Query(
     CatalogueQuery,
     ExchangeQuery,
     NotificationsQuery,
+    LeaderboardQuery,
     CampaignsQuery,
     OperatorsQuery,
 ):

@@ -84,7 +84,8 @@ class Context:
     @cached_property
     def loaders(self) -> Loaders:
         """Loaders of this request; a mutation drops them, for it changes what they hold."""
-        return Loaders(self.read, self.mall.clock, self.mall.zone)
+        mall = self.mall
+        return Loaders(self.read, mall.clock, mall.zone, mall.profiles)
 
     def forget_loaded(self) -> None:
         """Let what is read from now on see what a mutation changed."""

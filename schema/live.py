@@ -8,8 +8,6 @@ from models.leaderboard import LeaderboardPeriod
 from schema.scalars import Points
 from services.live.places import Place
 
-strawberry.enum(LeaderboardPeriod)
-
 
 @strawberry.type
 class RankChange:

@@ -1,6 +1,6 @@
 """One loader per edge: fields ask for one, the loader reads for all of them in one statement."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ from services.exchange.history import (
 )
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
+from services.leaderboard.history import DayRank, HistoryAsked, ranks_on_days
+from services.leaderboard.profiles import Profile, Profiles, profiles_by_id
 from services.notifications.campaigns import Progress, progress_by_campaign
 from services.notifications.decide import Preferences
 from services.notifications.preferences import preferences_by_user
@@ -36,14 +38,16 @@ from services.users.profile import User, users_by_id
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
+ProfileAsked = tuple[int, str | None]
 OpenRead = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 class Loaders:
     """The loaders of one request, made when first asked for."""
 
-    def __init__(self, read: OpenRead, clock: Clock, zone: ZoneInfo) -> None:
-        """`read` opens a session for one statement."""
+    def __init__(self, read: OpenRead, clock: Clock, zone: ZoneInfo, profiles: Profiles) -> None:
+        """`read` opens a session for one statement; `profiles` the process remembers."""
+        self._profiles = profiles
         self._read = read
         self._clock = clock
         self._zone = zone
@@ -116,6 +120,29 @@ class Loaders:
     def user(self) -> DataLoader[int, User | None]:
         """A user by id."""
         return self._loader(users_by_id)
+
+    @cached_property
+    def profile(self) -> DataLoader[ProfileAsked, Profile | None]:
+        """What anyone may see of a user, by (id, token read with the board); None if erased."""
+
+        async def load(asked: list[ProfileAsked]) -> list[Profile | None]:
+            found: dict[ProfileAsked, Profile] = {}
+            for token in {token for _, token in asked}:
+                user_ids = [user_id for user_id, each in asked if each == token]
+                known = await self._profiles.find(user_ids, token, self._load_profiles)
+                found |= {(user_id, token): profile for user_id, profile in known.items()}
+            return [found.get(each) for each in asked]
+
+        return DataLoader(load_fn=load)
+
+    async def _load_profiles(self, user_ids: Collection[int]) -> dict[int, Profile]:
+        async with self._read() as session:
+            return await profiles_by_id(session, user_ids)
+
+    @cached_property
+    def rank_history(self) -> DataLoader[HistoryAsked, list[DayRank]]:
+        """The ranks a user had on days that have ended."""
+        return self._loader(ranks_on_days)
 
     @cached_property
     def memberships(self) -> DataLoader[int, list[VipMembership]]:

@@ -19,6 +19,7 @@ from services.exchange.redeem import Redeemed, Redemption, redeem_coupons
 from services.exchange.states import Step, Stepped
 from services.group_commit import GroupCommit
 from services.leaderboard.movements import Movements
+from services.leaderboard.profiles import Profiles
 from services.leaderboard.ranking import Ranking
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
@@ -57,6 +58,7 @@ class Mall:
     logins: GroupCommit[int, None]
     movements: Movements
     ranking: Ranking
+    profiles: Profiles
 
 
 @asynccontextmanager
@@ -115,4 +117,5 @@ def _mall(
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
         movements=movements,
         ranking=Ranking(stores.read),
+        profiles=Profiles(),
     )

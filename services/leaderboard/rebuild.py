@@ -81,7 +81,12 @@ async def are_boards_whole(redis: Redis) -> bool:
 
 
 async def rebuild(
-    stores: Stores, clock: Clock, zone: ZoneInfo, on_page: OnPage = lambda _users: None
+    stores: Stores,
+    clock: Clock,
+    zone: ZoneInfo,
+    on_page: OnPage = lambda _users: None,
+    *,
+    users_a_page: int = USERS_A_PAGE,
 ) -> Rebuilt | None:
     """Build all boards that run; None when somebody else is at it.
 
@@ -91,7 +96,7 @@ async def rebuild(
         builder = _Builder(stores, clock, zone, secrets.token_urlsafe())
         if not await builder.begin():
             return None
-        if await builder.fill(on_page) and await builder.finish():
+        if await builder.fill(on_page, users_a_page) and await builder.finish():
             return Rebuilt(builder.users, attempt)
     raise BoardsLost
 
@@ -117,13 +122,13 @@ class _Builder:
     def _boards(self) -> tuple[Board, ...]:
         return boards_at(self._clock(), self._zone)
 
-    async def fill(self, on_page: OnPage) -> bool:
+    async def fill(self, on_page: OnPage, users_a_page: int) -> bool:
         """Apply page after page; False as soon as what was built is gone."""
         after = 0
         while True:
             boards = self._boards()
             async with reading(self._stores.read) as session:
-                page = await read_score_page(session, after, USERS_A_PAGE, boards)
+                page = await read_score_page(session, after, users_a_page, boards)
             if not page:
                 return True
             pipeline = self._stores.redis.pipeline(transaction=False)

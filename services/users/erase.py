@@ -18,6 +18,7 @@ from services.bulk import Writes
 from services.errors import InvalidState
 from services.exchange.place import OPERATION as EXCHANGE_OPERATION
 from services.leaderboard.earnings import leave_boards
+from services.leaderboard.snapshot import await_snapshots
 from services.operators import note_action
 from services.users.erased_subjects import await_imports, remember_erased
 from services.users.profile import DEFAULT_LOCALE
@@ -123,6 +124,7 @@ async def erase_user(
     and then nothing has changed.
     """
     await await_imports(session)
+    await await_snapshots(session)
     user_id = (await session.execute(_LOCK, {"subject": subject})).scalar_one_or_none()
     if user_id is None:
         return None

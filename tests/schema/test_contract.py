@@ -26,7 +26,7 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt recommendations leaderboard myRank achievements
+    pointsPrompt recommendations achievements
     shares experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
@@ -37,15 +37,14 @@ _PENDING_MUTATIONS = """
 """
 _PENDING_MEMBERS = """
     CheckInSuccess.unlocked CompleteTaskSuccess.unlocked
-    Subscription.leaderboardChanged
 """
 _PENDING_TYPES = """
     Achievement Alert AlertSeverity Experiment
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
-    KpiDay KpiReport KpiTarget Leaderboard LeaderboardEntry
-    PointsPrompt RankOnDay Recommendation RecommendationReason Share ShareKind
-    SystemHealth UserProfile UserRank VariantResult
+    KpiDay KpiReport KpiTarget
+    PointsPrompt Recommendation RecommendationReason Share ShareKind
+    SystemHealth VariantResult
 """
 
 

@@ -1,0 +1,112 @@
+"""The ranks of every day that ended: exact however late they are kept, once, for a year."""
+
+import random
+from datetime import date, timedelta
+from typing import Any
+
+from models.leaderboard import LeaderboardPeriod
+from services.calendar import day_start, local_day
+from services.leaderboard.boards import Board, board_on
+from services.leaderboard.snapshot import Snapshot, take_snapshot
+from services.mall import Mall
+from services.transaction import transaction
+from tests.boards import PERIODS, log_ranking
+from tests.clock import MovableClock
+from tests.factories import add_user, execute, give_points
+from tests.jobs.due import jobs_named, look_at_schedule, run_due
+
+_JOB = "snapshot_ranks"
+
+
+async def _take(mall: Mall) -> Snapshot | None:
+    async with transaction(mall.stores.bulk) as session:
+        return await take_snapshot(session, mall.clock(), mall.zone)
+
+
+async def _kept(mall: Mall, period: LeaderboardPeriod, day: date) -> Any:
+    rows = await execute(
+        mall,
+        "SELECT rank, user_id, points FROM rank_history WHERE period = :period AND day = :day"
+        " ORDER BY rank",
+        period=period,
+        day=day,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def _earn_for_days(mall: Mall, clock: MovableClock, days: int) -> None:
+    chance = random.Random(3)
+    members = [await add_user(mall, f"member-{number}") for number in range(8)]
+    for _ in range(days):
+        for user_id in chance.sample(members, 5):
+            await give_points(mall, user_id, chance.choice([1, 2, 3]))
+            clock.advance(minutes=chance.choice([0, 1]))
+        clock.advance(days=1)
+
+
+async def test_past_days_are_exact_however_late(mall: Mall, clock: MovableClock) -> None:
+    """Over the ends of weeks and a month, all kept afterwards: what the log said on each day."""
+    first = local_day(clock(), mall.zone)
+    await _earn_for_days(mall, clock, 14)
+    taken = [snapshot.day async for snapshot in _all(mall)]
+    assert len(taken) == 14 * len(PERIODS)
+    assert taken == sorted(taken, reverse=True)
+    for day in (first + timedelta(days=number) for number in range(14)):
+        for period in PERIODS:
+            board = board_on(period, day)
+            ended = Board(period, board.first or first, day + timedelta(days=1))
+            assert await _kept(mall, period, day) == await log_ranking(mall, ended), (period, day)
+
+
+async def _all(mall: Mall) -> Any:
+    while snapshot := await _take(mall):
+        yield snapshot
+
+
+async def test_the_job_keeps_each_day_once(mall: Mall, clock: MovableClock) -> None:
+    """At ten past midnight; a second look, and a day on which nobody earned, change nothing."""
+    await give_points(mall, await add_user(mall), 10)
+    today = local_day(clock(), mall.zone)
+    await look_at_schedule(mall, (_JOB,))
+    for passed in range(3):
+        clock.now = day_start(today + timedelta(days=passed + 1), mall.zone)
+        clock.advance(minutes=10)
+        await look_at_schedule(mall, (_JOB,))
+        assert await run_due(mall, jobs_named(_JOB)) == 1
+        await look_at_schedule(mall, (_JOB,))
+        assert await run_due(mall, jobs_named(_JOB)) == 0
+    counts = await execute(
+        mall, "SELECT period, sum(users) FROM rank_snapshots GROUP BY period ORDER BY period"
+    )
+    days_in_week, days_in_month = 3, 3  # Friday to Sunday, within November
+    assert counts == [
+        ("all_time", 3),
+        ("daily", 1),
+        ("monthly", days_in_month),
+        ("weekly", days_in_week),
+    ]
+
+
+async def test_a_year_is_kept(mall: Mall, clock: MovableClock) -> None:
+    """Months that nobody can ask for go, as a whole; what is older is not caught up with."""
+    await give_points(mall, await add_user(mall), 10)
+    clock.advance(days=1)
+    assert len([snapshot async for snapshot in _all(mall)]) == len(PERIODS)
+    clock.advance(days=366)
+    assert await execute(mall, "SELECT count(*) FROM rank_history") == [(4,)]
+    await execute(
+        mall,
+        "INSERT INTO rank_snapshots (day, period, users) SELECT day, period, 0"
+        " FROM generate_series(CAST(:first AS date), CAST(:last AS date), '1 day') day,"
+        " unnest(CAST(:periods AS text[])) period ON CONFLICT DO NOTHING",
+        first=date(2026, 11, 20),
+        last=date(2027, 11, 21),
+        periods=list(PERIODS),
+    )
+    clock.now = day_start(date(2027, 12, 3), mall.zone)
+    taken = [snapshot.day async for snapshot in _all(mall)]
+    assert min(taken) == date(2027, 11, 22)
+    months = await execute(mall, "SELECT DISTINCT date_trunc('month', day) FROM rank_history")
+    assert len(months) == 2
+    assert await execute(mall, "SELECT min(day) FROM rank_snapshots") == [(date(2026, 12, 1),)]
+    assert await execute(mall, "SELECT to_regclass('rank_history_2026_11')") == [(None,)]
