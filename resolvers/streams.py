@@ -116,7 +116,9 @@ class Streams(Generic[Context]):
         try:
             async with aclosing(messages):
                 async for message in messages:
-                    running.newest.put(message)
+                    # What made it run again may be nothing that the document selects.
+                    if running.newest.is_empty or message != running.newest.value:
+                        running.newest.put(message)
         finally:
             self._end(key, running)
 

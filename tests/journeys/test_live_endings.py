@@ -27,7 +27,8 @@ from tests.journeys.sockets import dial, exchange, greeting, watching
 from tests.serving import serving_app
 
 BALANCE = "subscription { balanceChanged { available } }"
-SUBSCRIPTIONS = (BALANCE, "subscription { rankChanged { rank } }")
+BOARD = "subscription { leaderboardChanged { entries { user { username } } } }"
+SUBSCRIPTIONS = (BALANCE, BOARD, "subscription { rankChanged { rank } }")
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 MIB = 1024 * 1024
 LIMIT = 4
