@@ -26,12 +26,11 @@ from services.calendar import Clock
 from services.errors import ServiceUnavailable
 from services.leaderboard.boards import CHANNEL, PROFILES_KEY, boards_at, encode_news
 from services.leaderboard.rebuild import ask_for_rebuild
-from services.leaderboard.refresh import add_scores, read_scores
+from services.leaderboard.refresh import USERS_AT_ONCE, add_scores, read_scores
 from services.transaction import reading, transaction
 
 MOST_KEPT = 10_000
 """Users kept for another try while a store is away; the jobs know of all of them."""
-_USERS_A_STATEMENT = 5_000
 _PAUSE_AFTER_ERROR_S = 1.0
 _REBUILD_ASKED_EVERY_S = 5.0
 _LONGEST_GOODBYE_S = 2.0
@@ -139,7 +138,9 @@ class Movements:
         pipeline = self._stores.redis.pipeline(transaction=False)
         if news.profiles:
             pipeline.set(PROFILES_KEY, secrets.token_urlsafe())
-        for some in in_pieces(sorted(news.ranked), _USERS_A_STATEMENT):
+        for number, some in enumerate(in_pieces(sorted(news.ranked), USERS_AT_ONCE)):
+            if number:
+                await pipeline.execute()
             now = self._clock()
             boards = boards_at(now, self._zone)
             async with reading(self._stores.read) as session:

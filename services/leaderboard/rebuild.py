@@ -6,8 +6,9 @@ says that they are whole, but only if the token is still there: else Redis was e
 it all begins anew.
 """
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,12 +29,11 @@ from services.leaderboard.boards import (
     boards_at,
     encode_news,
 )
-from services.leaderboard.refresh import add_scores, read_score_page
+from services.leaderboard.refresh import USERS_AT_ONCE, Scored, add_scores, read_score_page
 from services.leaderboard.scripts import BEGIN_BUILDING, FINISH_BUILDING, GO_ON_BUILDING
 from services.transaction import reading
 
 REBUILD_JOB = "rebuild_leaderboard"
-USERS_A_PAGE = 5_000
 _MOST_ATTEMPTS = 5
 _TOKEN_LASTS_MS = 60_000
 
@@ -86,7 +86,7 @@ async def rebuild(
     zone: ZoneInfo,
     on_page: OnPage = lambda _users: None,
     *,
-    users_a_page: int = USERS_A_PAGE,
+    users_a_page: int = USERS_AT_ONCE,
 ) -> Rebuilt | None:
     """Build all boards that run; None when somebody else is at it.
 
@@ -124,21 +124,30 @@ class _Builder:
 
     async def fill(self, on_page: OnPage, users_a_page: int) -> bool:
         """Apply page after page; False as soon as what was built is gone."""
-        after = 0
-        while True:
-            boards = self._boards()
-            async with reading(self._stores.read) as session:
-                page = await read_score_page(session, after, users_a_page, boards)
-            if not page:
-                return True
-            pipeline = self._stores.redis.pipeline(transaction=False)
-            add_scores(pipeline, page, boards, self._clock(), self._zone)
-            arguments = (BUILDING_KEY, self._token, _TOKEN_LASTS_MS)
-            pipeline.eval(GO_ON_BUILDING, 1, *map(str, arguments))
-            if not (await pipeline.execute())[-1]:
-                return False
-            after, self.users = page[-1].user_id, self.users + len(page)
-            on_page(self.users)
+        boards, page = await self._read(0, users_a_page)
+        while page:
+            # While Redis applies one page PostgreSQL reads the next.
+            coming = asyncio.create_task(self._read(page[-1].user_id, users_a_page))
+            try:
+                if not await self._apply(boards, page):
+                    return False
+                self.users += len(page)
+                on_page(self.users)
+                boards, page = await coming
+            finally:
+                coming.cancel()
+        return True
+
+    async def _read(self, after: int, limit: int) -> tuple[tuple[Board, ...], list[Scored]]:
+        boards = self._boards()  # those of this moment: a day may end between two pages
+        async with reading(self._stores.read) as session:
+            return boards, await read_score_page(session, after, limit, boards)
+
+    async def _apply(self, boards: Sequence[Board], page: Sequence[Scored]) -> bool:
+        pipeline = self._stores.redis.pipeline(transaction=False)
+        add_scores(pipeline, page, boards, self._clock(), self._zone)
+        pipeline.eval(GO_ON_BUILDING, 1, BUILDING_KEY, self._token, str(_TOKEN_LASTS_MS))
+        return bool((await pipeline.execute())[-1])
 
     async def finish(self) -> bool:
         """Let the boards count, and tell those who watch; False when they are gone."""

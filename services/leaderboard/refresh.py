@@ -19,7 +19,9 @@ from services.bulk import in_pieces
 from services.leaderboard.boards import Board, boards_at, encode_member
 from services.leaderboard.scripts import APPLY
 
-_USERS_A_SCRIPT = 1_000  # some milliseconds in which Redis does nothing else
+USERS_AT_ONCE = 1_000
+"""How many one statement reads and one round trip applies: for longer ones Redis is not waited
+for, and it does nothing else meanwhile."""
 _LAST_VERSION = 2**53  # of users who were erased: nothing comes after
 
 AFTER_COMMIT = "/* after the commit */"
@@ -116,17 +118,14 @@ def add_scores(
     boards: Sequence[Board],
     now: datetime,
     zone: ZoneInfo,
-) -> int:
-    """Let a pipeline apply them; returns how many of its answers say how many users changed."""
-    scripts = 0
+) -> None:
+    """Let a pipeline apply them; each of its answers says how many users changed."""
     for number, board in enumerate(boards):
         rows = [row for each in scored if (row := each.arguments(number)) is not None]
-        for some in in_pieces(rows, _USERS_A_SCRIPT):
-            arguments = [argument for row in some for argument in row]
+        if rows:
+            arguments = [argument for row in rows for argument in row]
             keys = (board.key, board.versions_key)
             pipeline.eval(APPLY, 2, *keys, board.lifetime_s(now, zone), *arguments)
-            scripts += 1
-    return scripts
 
 
 async def refresh_users(
@@ -136,8 +135,10 @@ async def refresh_users(
 
     Raises what Redis raises when it is away.
     """
-    boards = boards_at(now, zone)
-    scored = await read_scores(session, user_ids, boards)
-    pipeline = redis.pipeline(transaction=False)
-    add_scores(pipeline, scored, boards, now, zone)
-    return sum(await pipeline.execute())
+    boards, changed = boards_at(now, zone), 0
+    for some in in_pieces(user_ids, USERS_AT_ONCE):
+        scored = await read_scores(session, some, boards)
+        pipeline = redis.pipeline(transaction=False)
+        add_scores(pipeline, scored, boards, now, zone)
+        changed += sum(await pipeline.execute())
+    return changed
