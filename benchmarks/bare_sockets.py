@@ -5,9 +5,11 @@ No GraphQL, no Redis, nothing computed: what is said to `/tell` is what every ot
 
 import asyncio
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosedError
 from websockets.http11 import Request, Response
 
 _others: set[ServerConnection] = set()
@@ -16,8 +18,9 @@ _others: set[ServerConnection] = set()
 async def _handle(connection: ServerConnection) -> None:
     assert connection.request is not None
     if connection.request.path == "/tell":
-        async for prepared in connection:
-            broadcast(_others, prepared)
+        with suppress(ConnectionClosedError):
+            async for prepared in connection:
+                broadcast(_others, prepared)
         return
     _others.add(connection)
     try:

@@ -15,19 +15,19 @@ import tempfile
 import time
 import uuid
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
 from operator import itemgetter
 from pathlib import Path
-from random import Random
 
 import orjson
 import psutil
 
-from benchmarks.exchanges import exchange_requests, sign_everyone_in
+from benchmarks.exchanges import sign_everyone_in
 from benchmarks.load import post
+from benchmarks.movements import ask, move
 from benchmarks.servers import SECRET, Bench, bench, free_port, started
 from benchmarks.subscribers import Arrivals, masked, subscribe
 from schema.ids import encode_id
@@ -37,11 +37,8 @@ from services.users.claims import Role
 from services.users.tokens import issue_token
 from settings import load_settings
 
-_CONNECTIONS = 16
-_TASKS = 12
 _MARK_EVERY_S = 0.5
 _LATEST_S = 5.0
-_SEED = 7
 _BOARD = {
     "id": "1",
     "type": "subscribe",
@@ -50,11 +47,6 @@ _BOARD = {
         " totalUsers entries { rank points user { username avatarUrl } } } }"
     },
 }
-_COMPLETE = """
-mutation ($task: ID!) {
-  completeTask(input: {taskId: $task}) { __typename ... on Problem { code } }
-}
-"""
 _GRANT = """
 mutation ($input: GrantPointsInput!) {
   grantPoints(input: $input) { __typename ... on GrantPointsSuccess { balance { available } } }
@@ -120,7 +112,7 @@ async def _measure(
     transports = await subscribe(running.ports, subscribers, "/graphql", says, arrivals)
     connection_kib = (_rss_kib(running.ports) - before) / subscribers
     arrivals.forget()
-    load = asyncio.create_task(_move(running, per_second, duration_s))
+    load = asyncio.create_task(move(running, per_second, duration_s))
     marks = await _mark(champion, duration_s)
     moved = await load
     delays_ms = await _delays_ms(marks, arrivals)
@@ -155,7 +147,7 @@ class _Champion:
         variables = {"input": {**wanted, "idempotencyKey": key}}
         body = orjson.dumps({"query": _GRANT, "variables": variables})
         reader, writer = await asyncio.open_connection("127.0.0.1", next(self._ports))
-        answer = await _ask(reader, writer, post("/graphql", body, self._token))
+        answer = await ask(reader, writer, post("/graphql", body, self._token))
         answered_at_s = time.perf_counter()
         writer.close()
         if b"GrantPointsSuccess" not in answer:
@@ -221,54 +213,6 @@ async def _measure_bare(
 
 def _first(arrivals: Arrivals) -> list[float]:
     return [seen[0][0] for seen in arrivals.seen if seen]
-
-
-async def _move(running: Bench, per_second: int, duration_s: int) -> int:
-    """Exchange and complete tasks, in turn, at that rate; how many were done in time."""
-    requests = _requests(running)
-    started_at_s, total = time.perf_counter(), per_second * duration_s
-    places = iter(range(total))
-    done = 0
-
-    async def work(port: int) -> None:
-        nonlocal done
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for place in places:  # shared: whoever is free takes the next
-            due_s = started_at_s + place / per_second
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            answer = await _ask(reader, writer, next(requests))
-            if b"Success" not in answer:
-                raise RuntimeError(f"refused: {answer!r}")
-            done += time.perf_counter() < started_at_s + duration_s
-        writer.close()
-
-    ports = zip(cycle(running.ports), range(_CONNECTIONS), strict=False)
-    await asyncio.gather(*(work(port) for port, _ in ports))
-    return done
-
-
-def _requests(running: Bench) -> Iterator[bytes]:
-    exchanges = exchange_requests(running.tokens, 1_000, Random(_SEED))
-    # User 1 is the champion; a task a member, so that none is completed twice.
-    tasks = (
-        post("/graphql", _complete(task), token)
-        for task in range(1, _TASKS + 1)
-        for token in running.tokens[1:]
-    )
-    while True:
-        yield next(exchanges)
-        yield next(tasks)
-
-
-def _complete(task: int) -> bytes:
-    return orjson.dumps({"query": _COMPLETE, "variables": {"task": encode_id("Task", task)}})
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
-    writer.write(request)
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-    return await reader.readexactly(length)
 
 
 def _rss_kib(ports: Sequence[int]) -> float:
