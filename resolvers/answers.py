@@ -77,7 +77,7 @@ class StreamAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the results end or the client goes away; then end the results."""
         with self._place:
-            async with aclosing(self._messages), aclosing(self._chunks()) as chunks:
+            async with aclosing(self._chunks()) as chunks:
                 # Some servers say so by an exception, others end the response themselves.
                 with suppress(ClientDisconnect):
                     response = StreamingResponse(chunks, headers=dict(self._transport.headers))
@@ -104,9 +104,7 @@ class StreamAnswer:
                 else:
                     yield heartbeat
         finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+            _close_aside(self._messages, following)
         yield self._transport.encode_complete()
 
     def _patience_s(self) -> float:
@@ -117,6 +115,25 @@ class StreamAnswer:
         text = f'{{"errors":{message.text}}}' if message.is_failure else message.text
         payload: Any = orjson.Fragment(text)
         return self._transport.encode_next(payload, _encode_text)
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()  # asyncio itself holds tasks weakly
+
+
+def _close_aside(
+    messages: AsyncGenerator[Message], following: asyncio.Future[Message | None] | None
+) -> None:
+    """End the messages in a task of its own: one that is cancelled again and again cannot wait."""
+
+    async def close() -> None:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await messages.aclose()
+
+    task = asyncio.create_task(close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
 
 
 def answer_result(result: ExecutionResult, accept: Wanted) -> JsonAnswer:

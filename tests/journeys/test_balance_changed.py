@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -9,7 +10,7 @@ from services.leaderboard.boards import CHANNEL
 from services.mall import Mall
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_user, give_points
+from tests.factories import add_user, execute, give_points
 from tests.journeys.sockets import dial, exchange, greeting, watching
 
 BALANCE = "subscription { balanceChanged { available lifetimeEarned lots { totalCount } } }"
@@ -87,6 +88,17 @@ async def test_a_subscription_ends_when_it_is_told_to(
             async with asyncio.timeout(0.6):
                 await socket.recv()
         assert (await exchange(socket, begin))["payload"]["data"] == balance(1070, lots=2)
+
+
+async def test_a_suspended_member_goes_on_watching(mall: Mall, client: Client, alice: int) -> None:
+    """As they go on reading: they may not move points, but see them."""
+    until = mall.clock() + timedelta(days=1)
+    suspend = "UPDATE users SET suspended_until = :until WHERE id = :user_id"
+    await execute(mall, suspend, until=until, user_id=alice)
+    async with watching(client, BALANCE, as_="alice") as alices:
+        assert await alices.told() == balance(1000, lots=1)
+        await give_points(mall, alice, 70)
+        assert await alices.told() == balance(1070, lots=2)
 
 
 async def test_points_that_end_are_noticed(
