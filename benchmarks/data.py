@@ -24,9 +24,9 @@ _STATEMENTS = (
     """,
     """
     INSERT INTO users (external_id, username, locale, timezone, points, lifetime_earned,
-                       audit_sequence)
+                       audit_sequence, ranked_points, ranked_at)
     SELECT 'bench-' || n, 'bench ' || n, 'zh-CN', 'Asia/Shanghai', {lots} * {lot_points},
-           {lots} * {lot_points}, {lots}
+           {lots} * {lot_points}, {lots}, {lots} * {lot_points}, now()
     FROM generate_series(1, {users}) n
     """,
     """
@@ -42,6 +42,11 @@ _STATEMENTS = (
     SELECT n, lot, 'earn', {lot_points}, (lot - 1) * {lot_points}, lot * {lot_points}, 'bench',
            '{}', now(), 'bench'
     FROM generate_series(1, {users}) n, generate_series(1, {lots}) lot
+    """,
+    """
+    INSERT INTO daily_earnings (user_id, day, points, last_at)
+    SELECT n, CAST(now() AT TIME ZONE 'Asia/Shanghai' AS date), {lots} * {lot_points}, now()
+    FROM generate_series(1, {users}) n
     """,
     """
     INSERT INTO tasks (name, points_reward, frequency, config)
@@ -70,7 +75,14 @@ _SEARCHABLE = text(
 )
 
 # Only these: a table vacuumed while empty is planned for as empty until it is analysed again.
-_FILLED = ("exchange_items", "users", "points_records", "points_audit_log", "tasks")
+_FILLED = (
+    "exchange_items",
+    "users",
+    "points_records",
+    "points_audit_log",
+    "daily_earnings",
+    "tasks",
+)
 
 
 async def fill(engine: AsyncEngine, *, users: int, items: int) -> None:

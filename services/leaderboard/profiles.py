@@ -57,7 +57,9 @@ async def profiles_by_id(session: AsyncSession, user_ids: Collection[int]) -> di
 class Profiles:
     """What a process remembers."""
 
-    def __init__(self) -> None:
+    def __init__(self, elapsed_s: Callable[[], float] = time.monotonic) -> None:
+        """`elapsed_s`: seconds since any moment, never back."""
+        self._elapsed_s = elapsed_s
         self._token: str | None = None
         self._since_s = 0.0
         self._known: dict[int, Profile] = {}
@@ -79,7 +81,7 @@ class Profiles:
         return {user_id: known[user_id] for user_id in user_ids if user_id in known} | loaded
 
     def _under(self, token: str) -> dict[int, Profile]:
-        is_old = time.monotonic() > self._since_s + REMEMBERED_FOR_S
+        is_old = self._elapsed_s() > self._since_s + REMEMBERED_FOR_S
         if token != self._token or is_old or len(self._known) > MOST_REMEMBERED:
-            self._token, self._since_s, self._known = token, time.monotonic(), {}
+            self._token, self._since_s, self._known = token, self._elapsed_s(), {}
         return self._known

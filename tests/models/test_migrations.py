@@ -21,6 +21,20 @@ from tests.client import Client
 from tests.factories import add_item, add_user, execute, give_points
 from tests.journeys.steps import exchange
 
+_MEMBERS_OF_BEFORE = """
+    INSERT INTO users (id, external_id, username, locale, timezone) OVERRIDING SYSTEM VALUE
+    VALUES (1, 'a', 'a', 'en', 'UTC'), (2, 'b', 'b', 'en', 'UTC')
+"""
+_LOG_OF_BEFORE = """
+    INSERT INTO points_audit_log (user_id, sequence, action, amount, points_before, points_after,
+                                  source, details, created_at, created_by)
+    VALUES (1, 1, 'earn', 50, 0, 50, 'opening_balance', '{}', '2026-11-19T15:00Z', 'import'),
+           (1, 2, 'earn', 10, 50, 60, 'task', '{}', '2026-11-19T15:59:59Z', 'user:1'),
+           (1, 3, 'earn', 7, 60, 67, 'task', '{}', '2026-11-19T16:00Z', 'user:1'),
+           (1, 4, 'redeem', -9, 67, 58, 'exchange', '{}', '2026-11-19T17:00Z', 'user:1'),
+           (1, 5, 'reverse', -3, 58, 55, 'shop', '{}', '2026-11-19T18:00Z', 'service:2')
+"""
+
 
 @pytest.fixture
 async def engine(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
@@ -157,6 +171,24 @@ async def test_items_of_before_can_be_searched(engine: AsyncEngine) -> None:
         """
     )
     assert await run(engine, lambda connection: connection.execute(alike).scalar_one()) == 2500
+
+
+async def test_points_of_before_stand_on_boards(engine: AsyncEngine) -> None:
+    """By the mall's days; what was not earned here, spent or lost does not count."""
+    await migrate(engine, "0016")
+    for statement in (_MEMBERS_OF_BEFORE, _LOG_OF_BEFORE):
+        await run(engine, lambda connection, sql=statement: connection.execute(text(sql)))
+    await migrate(engine)
+    days = text("SELECT user_id, CAST(day AS text), points FROM daily_earnings ORDER BY day")
+    totals = text("SELECT ranked_points, CAST(ranked_at AS text) FROM users ORDER BY id")
+    assert await run(engine, lambda connection: connection.execute(days).all()) == [
+        (1, "2026-11-19", 10),
+        (1, "2026-11-20", 4),
+    ]
+    assert await run(engine, lambda connection: connection.execute(totals).all()) == [
+        (14, "2026-11-19 18:00:00+00"),
+        (0, None),
+    ]
 
 
 async def test_migrating_twice_changes_nothing(engine: AsyncEngine) -> None:

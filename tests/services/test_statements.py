@@ -21,6 +21,7 @@ from services.notifications.broadcast import Broadcast, broadcast
 from services.tasks.check_in import CheckInRequest
 from services.transaction import transaction
 from services.users.suspend import suspend_user
+from tests.boards import build
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, give_points, points_of
@@ -146,6 +147,21 @@ async def _campaigns(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _ranked(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await mall.stores.redis.flushdb()
+    await give_points(mall, user_id, 1)
+    for number in range(rows):
+        await give_points(mall, await add_user(mall, f"member-{number}"), 10 + number)
+    await mall.movements.told()
+    return {}
+
+
+async def _boards(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _ranked(mall, user_id, rows)
+    await build(mall)
+    return {}
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -263,6 +279,19 @@ OPERATIONS = [
         " ... on RegisterDeviceSuccess { device { id lastSeenAt } } } }",
         5,
         _devices,
+    ),
+    Operation(
+        "leaderboard",
+        "{ leaderboard(top: 20) { totalUsers entries { rank user { username vipLevel } } } }",
+        1,
+        _boards,
+    ),
+    Operation("myRank", "{ myRank(period: WEEKLY) { rank points pointsToNext } }", 0, _boards),
+    Operation(
+        "myRank with history and neighbours",
+        "{ myRank { rank history { rank } around { user { username } } } }",
+        2,
+        _boards,
     ),
     Operation(
         "pushHistory",
