@@ -4,6 +4,8 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.live.newest import Newest
 
@@ -51,3 +53,25 @@ async def test_a_last_value_comes_before_the_failure() -> None:
 def test_there_is_nothing_before_the_first() -> None:
     with pytest.raises(LookupError):
         _ = Newest[int]().value
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_what_is_seen_is_in_order_and_ends_with_the_last(puts_or_reads: list[bool]) -> None:
+    """Whatever is put and read in whatever order: nothing twice, nothing older, the last always."""
+
+    async def play() -> tuple[int, list[int]]:
+        newest, last, seen = Newest[int](), 0, list[int]()
+        async with aclosing(newest.follow()) as values:
+            for is_put in puts_or_reads:
+                if is_put:
+                    last += 1
+                    newest.put(last)
+                elif last > (seen[-1] if seen else 0):
+                    seen.append(await anext(values))
+            newest.close()
+            seen += [value async for value in values]
+        return last, seen
+
+    last, seen = asyncio.run(play())
+    assert seen == sorted(set(seen))
+    assert seen[-1:] == ([last] if last else [])
