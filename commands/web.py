@@ -40,6 +40,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._cut_off.disarm()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The process stops. A stream would go on to the end of the grace; readers come back."""
+        super().shutdown()
+        # Only streams have no length that is known beforehand.
+        if self.cycle and self.cycle.chunked_encoding and not self.cycle.response_complete:
+            self.transport.close()
+
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose client is cut off when it does not read, also when it has to close."""

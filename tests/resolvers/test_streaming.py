@@ -96,3 +96,19 @@ async def test_the_source_ends_when_the_client_leaves(client: httpx2.AsyncClient
             break
         assert len(ENDLESS) == 1
     await wait_until_endless_ends()
+
+
+async def test_a_stream_does_not_hold_up_a_stop(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads it is cut off at once, not when the time for what is under way is over."""
+    body, headers = {"query": "subscription { endless }"}, {"accept": EVENTS}
+    async with httpx2.AsyncClient() as client:
+        async with serve(make_endpoint()) as address:
+            request = client.build_request("POST", f"http://{address}", json=body, headers=headers)
+            response = await client.send(request, stream=True)
+            lines = response.aiter_lines()
+            assert await anext(lines) == "event: next"
+        with pytest.raises(httpx2.RemoteProtocolError):
+            async for _ in lines:
+                pass
+    await wait_until_endless_ends()
+    assert "graceful shutdown exceeded" not in caplog.text
