@@ -11,6 +11,7 @@ from benchmarks.broadcast import BroadcastFound, run_broadcast
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
 from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
+from benchmarks.leaderboard import run_leaderboard
 from benchmarks.live import run_live
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
@@ -88,6 +89,7 @@ def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
         run_exchanges(running, "exchanges against pgbench, one item", items=1, **several),
         run_reads(running, "balance", **several),
         run_reads(running, "tasks", **several),
+        *run_leaderboard(running, **several),
         *run_search(running, **several),  # last: it adds items
     ]
 

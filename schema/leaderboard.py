@@ -1,6 +1,6 @@
 """Boards, and a member's own place on one."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import strawberry
@@ -50,16 +50,16 @@ class LeaderboardEntry:
 
 
 async def load_entries(
-    info: Info, lines: Iterable[Entry], token: str | None
+    info: Info, lines: Sequence[Entry], token: str | None
 ) -> list[LeaderboardEntry]:
     """Lines with who stands on them; somebody who was erased this very moment is left out."""
-    shown = list(lines)
-    found = await info.context.loaders.profile.load_many([(line.user_id, token) for line in shown])
+    asked = tuple(line.user_id for line in lines)
+    found = await info.context.loaders.profiles.load((asked, token))
     now = info.context.now()
     return [
         LeaderboardEntry(rank=line.rank, user=UserProfile.of(profile, now), points=line.points)
-        for line, profile in zip(shown, found, strict=True)
-        if profile is not None
+        for line in lines
+        if (profile := found.get(line.user_id)) is not None
     ]
 
 

@@ -38,7 +38,7 @@ from services.users.profile import User, users_by_id
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
-ProfileAsked = tuple[int, str | None]
+ProfilesAsked = tuple[tuple[int, ...], str | None]
 OpenRead = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
@@ -122,16 +122,18 @@ class Loaders:
         return self._loader(users_by_id)
 
     @cached_property
-    def profile(self) -> DataLoader[ProfileAsked, Profile | None]:
-        """What anyone may see of a user, by (id, token read with the board); None if erased."""
+    def profiles(self) -> DataLoader[ProfilesAsked, dict[int, Profile]]:
+        """What anyone may see of the users on a board, by their ids and the token read with it.
 
-        async def load(asked: list[ProfileAsked]) -> list[Profile | None]:
-            found: dict[ProfileAsked, Profile] = {}
+        One key a board, not one a user: a hundred futures would cost more than the board.
+        """
+
+        async def load(asked: list[ProfilesAsked]) -> list[dict[int, Profile]]:
+            found: dict[str | None, dict[int, Profile]] = {}
             for token in {token for _, token in asked}:
-                user_ids = [user_id for user_id, each in asked if each == token]
-                known = await self._profiles.find(user_ids, token, self._load_profiles)
-                found |= {(user_id, token): profile for user_id, profile in known.items()}
-            return [found.get(each) for each in asked]
+                user_ids = {user for users, each in asked if each == token for user in users}
+                found[token] = await self._profiles.find(user_ids, token, self._load_profiles)
+            return [found[token] for _, token in asked]
 
         return DataLoader(load_fn=load)
 
