@@ -41,6 +41,10 @@ class Newest(Generic[ValueT]):
         self._version += 1
         self._wake()
 
+    def refresh(self, value: ValueT) -> None:
+        """Show this value to whoever comes from now on; those who follow need not hear of it."""
+        self._value = value
+
     def close(self, failure: Exception | None = None) -> None:
         """No value comes any more: who follows sees the last one, then the end or the failure."""
         self._is_over, self._failure = True, failure

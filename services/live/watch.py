@@ -45,6 +45,7 @@ class Watch(Generic[KeyT, ValueT]):
         self._pause_s = pause_s
         self._watched: dict[KeyT, _Watched[ValueT]] = {}
         self._touched: set[KeyT] = set()
+        self._are_all_touched = False
         self._wake = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._is_failing = False
@@ -75,8 +76,10 @@ class Watch(Generic[KeyT, ValueT]):
             self._wake.set()
 
     def touch_all(self) -> None:
-        """Read whatever is watched anew."""
-        self.touch(self._watched.keys())
+        """Read whatever is watched anew; costs the same however much that is."""
+        if self._watched:
+            self._are_all_touched = True
+            self._wake.set()
 
     async def aclose(self) -> None:
         """Read no more; whoever still follows waits for ever."""
@@ -107,12 +110,17 @@ class Watch(Generic[KeyT, ValueT]):
             while self._watched:
                 await self._wake.wait()
                 self._wake.clear()
-                keys, self._touched = self._touched & self._watched.keys(), set()
-                if keys:
+                if keys := self._take_touched():
                     is_read = await self._read_touched(keys)
                     await asyncio.sleep(self._pause_s if is_read else _RETRY_S)
         finally:
             self._reader = None
+
+    def _take_touched(self) -> AbstractSet[KeyT]:
+        watched = self._watched.keys()
+        keys = set(watched) if self._are_all_touched else self._touched & watched
+        self._touched, self._are_all_touched = set(), False
+        return keys
 
     async def _read_touched(self, keys: AbstractSet[KeyT]) -> bool:
         """Read these; on failure they stay touched, and False is returned."""
@@ -133,6 +141,8 @@ class Watch(Generic[KeyT, ValueT]):
         newest = watched.newest
         if newest.is_empty or not self._is_same(newest.value, value):
             newest.put(value)
+        else:
+            newest.refresh(value)  # what is no news may differ all the same
 
     def _is_same(self, one: ValueT | None, other: ValueT | None) -> bool:
         if one is None or other is None:

@@ -38,6 +38,19 @@ async def test_a_rank_is_told_at_once_and_when_it_moves(
         assert await alices.told() == rank(1, 1003, previous=2)
 
 
+async def test_a_second_device_begins_with_how_it_stands(
+    mall: Mall, client: Client, alice: int
+) -> None:
+    """Points that moved no rank were not told to the first, but are what the second begins with."""
+    await build(mall)
+    async with watching(client, RANK, as_="alice") as first:
+        assert await first.told() == rank(1, 1000)
+        await give_points(mall, alice, 1)
+        assert await first.is_silent()
+        async with watching(client, RANK, as_="alice") as second:
+            assert await second.told() == rank(1, 1001)
+
+
 async def test_nothing_is_told_until_there_is_a_rank(mall: Mall, client: Client) -> None:
     bob = await add_user(mall, "bob")
     await build(mall)

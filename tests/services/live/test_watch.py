@@ -62,7 +62,7 @@ async def test_what_did_not_change_is_not_shown(watch: Watch[str, int], source: 
         following = asyncio.ensure_future(anext(values))
         for _ in range(3):
             watch.touch_all()
-            while watch._touched:  # noqa: ASYNC110 - until it was read
+            while watch._are_all_touched:  # noqa: ASYNC110 - until it was read
                 await asyncio.sleep(PAUSE_S / 10)
         assert not following.done()
         source.values["a"] = 2
