@@ -14,13 +14,17 @@ from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
+from resolvers.connections import Connections
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
+from resolvers.live import SHARED_FIELDS
 from resolvers.requests import Requests
 from resolvers.root import build_schema
+from resolvers.streams import Shared
 from routes import plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
+from services.live.hub import Hub, open_hub
 from services.mall import Mall, open_mall
 from settings import Settings, load_settings, require_access
 
@@ -49,23 +53,25 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
 
     @asynccontextmanager
     async def lifespan(app: MallApplication) -> AsyncGenerator[None]:
-        async with open_mall(settings, clock) as mall:
-            app.state.mall = mall
-            app.graphql = _endpoint(mall, schema)
+        async with open_mall(settings, clock) as mall, open_hub(mall) as live:
+            app.state.mall, app.state.live = mall, live
+            app.graphql = _endpoint(mall, live, schema)
             yield
 
     return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
 
 
-def _endpoint(mall: Mall, schema: Schema) -> GraphQLEndpoint[Context]:
+def _endpoint(mall: Mall, live: Hub, schema: Schema) -> GraphQLEndpoint[Context]:
     server = mall.settings.server
-    requests = Requests(mall)
+    requests = Requests(mall, live)
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
         schema,
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,
+        shared=Shared(SHARED_FIELDS, requests.anonymous),
+        admit=Connections(server.connections_per_user).admit,
         max_body_bytes=server.max_body_bytes,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )

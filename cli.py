@@ -15,6 +15,7 @@ from commands.imports import coupons, points
 from commands.leaderboard import leaderboard
 from commands.opening import run_in_mall, stores_of
 from commands.users import users
+from commands.web import web_options
 from dev.demo.load import is_empty, load_demo
 from dev.embedded import StoresBusyError
 from dev.mall import kept_secret, run_mall
@@ -45,8 +46,6 @@ cli.add_typer(jobs.jobs, name="jobs")
 cli.command()(jobs.worker)
 cli.command()(jobs.scheduler)
 
-_GRACE_S = 10
-
 
 @cli.command()
 def serve() -> None:
@@ -66,12 +65,7 @@ def serve() -> None:
                 host=server.host,
                 port=server.port,
                 workers=server.processes,
-                access_log=False,
-                log_level=server.log_level,
-                ws_max_size=server.max_body_bytes,
-                timeout_graceful_shutdown=_GRACE_S,
-                date_header=False,
-                server_header=False,
+                **web_options(server),
             )
         except KeyboardInterrupt:
             return

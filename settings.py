@@ -138,6 +138,10 @@ class ServerSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     processes: int = Field(default=1, ge=1)
     max_body_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    connections_per_user: int = Field(default=20, ge=1)
+    send_timeout_s: float = Field(default=20.0, gt=0)
+    ping_interval_s: float = Field(default=20.0, gt=0)
+    ping_timeout_s: float = Field(default=20.0, gt=0)
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

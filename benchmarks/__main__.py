@@ -12,6 +12,7 @@ from benchmarks.exchanges import run_exchanges, sign_everyone_in
 from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
 from benchmarks.leaderboard import run_leaderboard
+from benchmarks.live import run_live
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
 from benchmarks.search import run_search
@@ -19,6 +20,8 @@ from benchmarks.servers import Bench, bench
 from benchmarks.statements import count_statements
 
 ITEMS = 1_000
+MOVEMENTS_PER_SECOND = 200
+"""Of the mall while many watch a board."""
 
 
 def main() -> None:
@@ -32,12 +35,19 @@ def main() -> None:
         "--recipients", type=int, default=0, help="of a broadcast; left out unless it is given"
     )
     parser.add_argument("--lots", type=int, default=0, help="to expire; without it none are")
+    parser.add_argument("--subscribers", type=int, default=1_000, help="who watch a board")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
         print(f"Filling a mall with {options.users:,} members and {ITEMS:,} items ...", flush=True)
         with bench(Path(directory), users=options.users, items=ITEMS) as running:
             ratios = _run(running, options.rounds, options.seconds)
+            live = run_live(
+                running,
+                subscribers=options.subscribers,
+                per_second=MOVEMENTS_PER_SECOND,
+                duration_s=options.seconds,
+            )
             statements = count_statements(running)
             broadcast = _broadcast(running, Path(directory), options.recipients)
             expiry = (
@@ -49,6 +59,7 @@ def main() -> None:
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
         print(f"  {ratio}")
+    print(f"\nlive: {live}")
     print("\nimports: rate as a share of a bare COPY of the same file")
     for imported in imports:
         print(f"  {imported}")

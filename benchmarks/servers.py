@@ -75,13 +75,13 @@ def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Gene
             "MALL_JWT_SECRET": SECRET,
             "MALL_LOG_LEVEL": "warning",
         }
-        ports = tuple(_free_port() for _ in range(processes))
+        ports = tuple(free_port() for _ in range(processes))
         for port in ports:
             command = [sys.executable, "cli.py", "serve"]
-            stack.enter_context(_process(command, port, environment | {"MALL_PORT": str(port)}))
-        bare_port = _free_port()
+            stack.enter_context(started(command, port, environment | {"MALL_PORT": str(port)}))
+        bare_port = free_port()
         bare = [sys.executable, "-m", "benchmarks.bare", str(bare_port)]
-        stack.enter_context(_process(bare, bare_port, environment))
+        stack.enter_context(started(bare, bare_port, environment))
         yield Bench(urls.database_url, users, ports, bare_port, _tokens(users), environment)
 
 
@@ -101,14 +101,16 @@ async def _prepare(database_url: str, users: int, items: int) -> None:
         await engine.dispose()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 @contextmanager
-def _process(command: Sequence[str], port: int, environment: dict[str, str]) -> Generator[None]:
+def started(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Generator[None]:
+    """A process that answers at `/livez` of that port, until the block ends."""
     process = subprocess.Popen(command, cwd=_ROOT, env=os.environ | environment)
     try:
         _await_alive(port)

@@ -5,6 +5,7 @@ Rules: `domain.md`, People and access.
 
 from collections.abc import Callable
 from enum import Enum
+from inspect import isasyncgen
 from typing import Any
 
 import strawberry
@@ -50,7 +51,8 @@ class For(FieldExtension):
         context = info.context
         require(context.viewer, self.audience)
         if not self.changes:
-            return await next_(source, info, **kwargs)
+            resolved = next_(source, info, **kwargs)
+            return resolved if isasyncgen(resolved) else await resolved
         context.forget_loaded()  # mutations of one request run one after another
         try:
             return await next_(source, info, **kwargs)
@@ -61,6 +63,11 @@ class For(FieldExtension):
 def field_for(audience: Audience, **options: Any) -> Any:
     """A query field for an audience."""
     return strawberry.field(extensions=[For(audience)], **options)
+
+
+def subscription_for(audience: Audience, **options: Any) -> Any:
+    """A subscription for an audience: decided once, when it begins."""
+    return strawberry.subscription(extensions=[For(audience)], **options)
 
 
 def mutation_for(audience: Audience, **options: Any) -> Any:

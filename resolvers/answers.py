@@ -1,7 +1,10 @@
 """Answers over HTTP: JSON in one piece, or a stream of results."""
 
+import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from typing import Any, Final
 
 import orjson
@@ -9,14 +12,16 @@ from graphql import ExecutionResult, GraphQLError
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
-from strawberry.http.streaming import HTTPStreamTransport, merge_stream_with_heartbeat
-from strawberry.types import ExecutionResult as StreamedResult
-from strawberry.types.execution import PreExecutionError
+from strawberry.http.streaming import HTTPStreamTransport
 
 from resolvers.media_types import Wanted
-from resolvers.operations import Results
+from resolvers.streams import Message
+from resolvers.transport_errors import error_entry
 
 _OK: Final = 200
+_EXPIRED: Final = Message(
+    orjson.dumps([error_entry("UNAUTHENTICATED", "The token has expired")]).decode(), True
+)
 
 
 class JsonAnswer:
@@ -54,33 +59,81 @@ class JsonAnswer:
 class StreamAnswer:
     """An ASGI application that sends results as they come, with heartbeats in between."""
 
-    __slots__ = ("_results", "_transport")
+    __slots__ = ("_ends_at_s", "_messages", "_place", "_transport")
 
-    def __init__(self, results: Results, transport: HTTPStreamTransport) -> None:
-        self._results = results
+    def __init__(
+        self,
+        messages: AsyncGenerator[Message],
+        transport: HTTPStreamTransport,
+        place: ExitStack,
+        ends_at_s: float | None,
+    ) -> None:
+        """`place` is given back at the end, which comes at `ends_at_s` (epoch seconds) at last."""
+        self._messages = messages
         self._transport = transport
+        self._place = place
+        self._ends_at_s = math.inf if ends_at_s is None else ends_at_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the results end or the client goes away; then end the results."""
-        transport = self._transport
-        merged = merge_stream_with_heartbeat(
-            self._chunks,
-            lambda: transport.heartbeat_message(_encode_text),
-            transport.heartbeat_interval,
-            send_initial_heartbeat=transport.send_initial_heartbeat,
-        )
-        async with aclosing(merged()) as chunks:
-            # Some servers say so by an exception, others end the response themselves.
-            with suppress(ClientDisconnect):
-                response = StreamingResponse(chunks, headers=dict(transport.headers))
-                await response(scope, receive, send)
+        with self._place:
+            async with aclosing(self._chunks()) as chunks:
+                # Some servers say so by an exception, others end the response themselves.
+                with suppress(ClientDisconnect):
+                    response = StreamingResponse(chunks, headers=dict(self._transport.headers))
+                    await response(scope, receive, send)
 
-    async def _chunks(self) -> AsyncGenerator[str, None]:
-        async with aclosing(self._results) as results:
-            async for result in results:
-                payload: Any = _payload(result)
-                yield self._transport.encode_next(payload, _encode_text)
+    async def _chunks(self) -> AsyncGenerator[str]:
+        """What is sent; nothing is fetched ahead, so that a slow client gets the newest."""
+        heartbeat = self._transport.heartbeat_message(_encode_text)
+        if self._transport.send_initial_heartbeat:
+            yield heartbeat
+        following: asyncio.Future[Message | None] | None = None
+        try:
+            while True:
+                following = following or asyncio.ensure_future(anext(self._messages, None))
+                await asyncio.wait([following], timeout=self._patience_s())
+                if following.done():
+                    message, following = following.result(), None
+                    if message is None:
+                        break
+                    yield self._encode(message)
+                elif time.time() >= self._ends_at_s:
+                    yield self._encode(_EXPIRED)
+                    break
+                else:
+                    yield heartbeat
+        finally:
+            _close_aside(self._messages, following)
         yield self._transport.encode_complete()
+
+    def _patience_s(self) -> float:
+        remaining_s = max(0.0, self._ends_at_s - time.time())
+        return min(self._transport.heartbeat_interval, remaining_s)
+
+    def _encode(self, message: Message) -> str:
+        text = f'{{"errors":{message.text}}}' if message.is_failure else message.text
+        payload: Any = orjson.Fragment(text)
+        return self._transport.encode_next(payload, _encode_text)
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()  # asyncio itself holds tasks weakly
+
+
+def _close_aside(
+    messages: AsyncGenerator[Message], following: asyncio.Future[Message | None] | None
+) -> None:
+    """End the messages in a task of its own: one that is cancelled again and again cannot wait."""
+
+    async def close() -> None:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await messages.aclose()
+
+    task = asyncio.create_task(close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
 
 
 def answer_result(result: ExecutionResult, accept: Wanted) -> JsonAnswer:
@@ -94,13 +147,10 @@ def answer_errors(errors: Sequence[GraphQLError], status: int, accept: Wanted) -
     return JsonAnswer(status if accept.exact_status else _OK, accept, entries)
 
 
-def _payload(result: ExecutionResult | StreamedResult) -> dict[str, object]:
+def _payload(result: ExecutionResult) -> dict[str, object]:
     if not result.errors:
         return {"data": result.data}
-    errors = [error.formatted for error in result.errors]
-    if isinstance(result, PreExecutionError):
-        return {"errors": errors}
-    return {"data": result.data, "errors": errors}
+    return {"data": result.data, "errors": [error.formatted for error in result.errors]}
 
 
 def _encode_text(value: object) -> str:

@@ -4,12 +4,12 @@ HTTP is answered here, on the shortest way through graphql-core. WebSocket conne
 Strawberry's way with the classes of ``resolvers.websocket``.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import orjson
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
@@ -17,14 +17,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry import Schema
 from strawberry.asgi import GraphQL
-from strawberry.http.streaming import SSETransport
+from strawberry.http.streaming import HTTPStreamTransport, SSETransport
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
-from resolvers.caches import DocumentCache
+from resolvers.caches import DocumentCache, PreparedDocument
 from resolvers.media_types import Wanted, wanted
-from resolvers.operation_requests import read_operation
+from resolvers.operation_requests import OperationRequest, read_operation
 from resolvers.operations import UNKNOWN_OPERATION, Operations
+from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
+from resolvers.streams import Shared, Streams
 from resolvers.transport_errors import (
     DescribeError,
     Description,
@@ -34,7 +36,7 @@ from resolvers.transport_errors import (
     error_entry,
     status_of,
 )
-from resolvers.websocket import OnConnect, SocketAdapter, SocketHandler
+from resolvers.websocket import SocketAdapter
 
 Context = TypeVar("Context")
 
@@ -49,9 +51,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     ``make_context`` gets the request, without its body, or the WebSocket; what it raises is
     described to the client like what a resolver raises. ``describe_error`` names what a client may
     know of an exception. ``on_connect`` gets a socket's context and the payload of its
-    ``connection_init`` and may raise RefuseConnection. ``allowed_origins`` may open WebSockets
-    besides pages of this origin. Raises ValueError for a schema with extensions, which would not
-    run.
+    ``connection_init`` and may raise RefuseConnection. ``admit`` gets the context of whoever wants
+    to be told of changes, over a socket or a stream, and holds a place for them. ``shared`` names
+    the subscriptions that run once for all. ``allowed_origins`` may open WebSockets besides pages
+    of this origin. Raises ValueError for a schema with extensions, which would not run.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         make_context: Callable[[HTTPConnection], Awaitable[Context]],
         describe_error: DescribeError | None = None,
         on_connect: OnConnect | None = None,
+        admit: Admit | None = None,
+        shared: Shared[Context] | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
@@ -78,14 +83,18 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._max_body_bytes = max_body_bytes
         self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
         self._operations = Operations(schema, self._describe_error)
+        self._streams = Streams(self._operations, shared)
+        self._admit = admit or _admit_for_ever
         self._prepare_sockets(on_connect or _welcome)
 
     def _prepare_sockets(self, on_connect: OnConnect) -> None:
         adapter: Any = partial(SocketAdapter, max_bytes=self._max_body_bytes)
         handler: Any = partial(
             SocketHandler,
-            operations=self._operations,
+            documents=self._operations.documents,
+            streams=self._streams,
             on_connect=on_connect,
+            admit=self._admit,
             describe_error=self._describe_error,
         )
         self.websocket_adapter_class = adapter
@@ -102,10 +111,6 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         """Return the context of a WebSocket connection."""
         del response
         return await self._make_context(request)
-
-    def encode_json(self, data: object) -> str:
-        """Return text: orjson's bytes would turn WebSocket frames binary."""
-        return orjson.dumps(data).decode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one WebSocket connection."""
@@ -144,12 +149,23 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         streamed = _is_streamed(operation.operation, scope["method"], accept)
         context = await self._make_context(Request(scope))
         if streamed and accept.stream:
-            results = self._operations.stream(prepared, request, context)
-            return StreamAnswer(results, accept.stream)
+            return self._answer_stream(prepared, request, context, accept.stream)
         result = await self._operations.execute(prepared, request, context)
         if isinstance(result, list):
             return answer_errors(result, _BAD_REQUEST, accept)
         return answer_result(result, accept)
+
+    def _answer_stream(
+        self,
+        prepared: PreparedDocument,
+        request: OperationRequest,
+        context: Context,
+        transport: HTTPStreamTransport,
+    ) -> StreamAnswer:
+        place = ExitStack()
+        ends_at_s = place.enter_context(self._admit(context))
+        messages = self._streams.open(prepared, request, context)
+        return StreamAnswer(messages, transport, place, ends_at_s)
 
     def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
         code, message, extensions = describe_outside_fields(error, self._describe_error)
@@ -184,6 +200,13 @@ def _describe_nothing(error: Exception) -> Description | None:
     del error
 
 
-async def _welcome(context: object, payload: dict[str, Any]) -> float | None:
+async def _welcome(context: object, payload: dict[str, Any]) -> None:
     """Let every client in."""
     del context, payload
+
+
+@contextmanager
+def _admit_for_ever(context: object) -> Generator[float | None]:
+    """Hold a place of which there are enough."""
+    del context
+    yield None

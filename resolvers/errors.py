@@ -2,10 +2,14 @@
 
 import structlog
 
+from resolvers.connections import TooManyConnections
 from resolvers.transport_errors import Description
 from services import errors
 from services.users.captcha import CaptchaUnavailable
 from services.users.key_set import KeySetUnavailable
+
+# A connection whose client went away without a word is found out within 40 s (docs/running.md).
+_RETRY_AFTER_S = 40
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -17,6 +21,9 @@ def describe_error(error: Exception) -> Description | None:
             return "UNAUTHENTICATED", "Sign in with a valid bearer token", {}
         case errors.Forbidden():
             return "FORBIDDEN", "Your roles do not allow this", {}
+        case TooManyConnections():
+            message = f"At most {error.limit} connections at once"
+            return "RATE_LIMITED", message, {"retryAfter": _RETRY_AFTER_S}
         case errors.BadInput():
             return "BAD_USER_INPUT", error.message, {}
         case errors.ServiceUnavailable() | CaptchaUnavailable() | KeySetUnavailable():

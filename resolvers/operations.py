@@ -5,9 +5,9 @@ Strawberry converts the types and its resolvers; graphql-core runs them. What St
 managers, a middleware manager) is left out: this server has no schema extensions.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from graphql import (
     ExecutionResult,
@@ -20,14 +20,19 @@ from graphql import (
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
-from strawberry.types import ExecutionResult as StreamedResult
-from strawberry.types.execution import PreExecutionError
 
 from resolvers.caches import DocumentCache, PreparedDocument
 from resolvers.operation_requests import OperationRequest
 from resolvers.transport_errors import BAD_USER_INPUT, DescribeError, disclose, mark
 
-Results: TypeAlias = AsyncGenerator[StreamedResult, None]
+
+class Failure(NamedTuple):
+    """The end of an operation that never started, or whose source failed: nothing comes after."""
+
+    errors: Sequence[GraphQLError]
+
+
+Results: TypeAlias = AsyncGenerator[ExecutionResult | Failure, None]
 
 UNKNOWN_OPERATION: Final = "No operation, or more than one, fits the parameter operationName"
 
@@ -79,25 +84,25 @@ class Operations:
     async def stream(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
     ) -> Results:
-        """Run any operation; yield its results, or one PreExecutionError."""
+        """Run any operation; yield its results; a Failure is the last."""
         operation = prepared.operations.get(request.operation_name)
         if operation is None or prepared.errors:
             unknown = GraphQLError(UNKNOWN_OPERATION, extensions={"code": BAD_USER_INPUT})
-            yield _not_started(prepared.errors or [unknown])
+            yield Failure(prepared.errors or [unknown])
         elif operation.operation is OperationType.SUBSCRIPTION:
             async with aclosing(self._subscribe(prepared, request, context)) as results:
                 async for result in results:
                     yield result
         else:
             result = await self.execute(prepared, request, context)
-            yield _not_started(result) if isinstance(result, list) else _streamed(result)
+            yield Failure(result) if isinstance(result, list) else result
 
     async def _subscribe(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
     ) -> Results:
         executor = self._build_executor(prepared, request, context)
         if isinstance(executor, list):
-            yield _not_started(executor)
+            yield Failure(executor)
             return
         events: Any = create_source_event_stream(executor)
         if _is_awaitable(events):
@@ -115,14 +120,13 @@ class Operations:
                 async for result in results:
                     for error in result.errors or ():
                         disclose(error, self._describe_error)
-                    yield _streamed(result)
+                    yield result
             except Exception as error:  # noqa: BLE001 - a source that fails ends as an error entry
                 failure = GraphQLError(str(error), original_error=error)
-                yield StreamedResult(None, [disclose(failure, self._describe_error)])
+                yield Failure([disclose(failure, self._describe_error)])
 
-    def _not_subscribed(self, result: ExecutionResult) -> PreExecutionError:
-        errors = [disclose(error, self._describe_error) for error in result.errors or ()]
-        return _not_started(errors)
+    def _not_subscribed(self, result: ExecutionResult) -> Failure:
+        return Failure([disclose(error, self._describe_error) for error in result.errors or ()])
 
     def _build_executor(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
@@ -139,11 +143,3 @@ class Operations:
             return [mark(error, BAD_USER_INPUT) for error in executor]
         executor.operation_extensions = request.extensions
         return executor
-
-
-def _not_started(errors: list[GraphQLError] | tuple[GraphQLError, ...]) -> PreExecutionError:
-    return PreExecutionError(None, list(errors))
-
-
-def _streamed(result: ExecutionResult) -> StreamedResult:
-    return StreamedResult(result.data, result.errors)

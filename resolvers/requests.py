@@ -9,10 +9,11 @@ from starlette.requests import HTTPConnection
 
 from schema.context import Context, Viewer
 from services.errors import Unauthenticated
+from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.users.claims import Claims, TokenInvalid
-from services.users.profile import Identity
+from services.users.profile import DEFAULT_LOCALE, Identity
 from services.users.tokens import bearer_token
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -27,9 +28,10 @@ def _text(value: bytes | None) -> str | None:
 class Requests:
     """Makes the contexts of requests; remembers for a while which user a subject is."""
 
-    def __init__(self, mall: Mall) -> None:
+    def __init__(self, mall: Mall, live: Hub) -> None:
         """Nobody is known yet."""
         self._mall = mall
+        self._live = live
         self._known: dict[str, tuple[Identity, datetime]] = {}
         self._forgotten = 0
         self._notes: set[asyncio.Task[None]] = set()
@@ -47,10 +49,17 @@ class Requests:
             viewer.locale if viewer else negotiate_locale(_text(headers.get(b"accept-language")))
         )
         client = scope.get("client")
-        return Context(self._mall, viewer, locale, client and client[0], self.forget)
+        return self._context(viewer, locale, client and client[0])
 
-    async def on_connect(self, context: Context, payload: dict[str, Any]) -> float | None:
-        """Sign a WebSocket in by its `connection_init`; returns when its token expires.
+    def anonymous(self) -> Context:
+        """The context of what everybody sees alike: it knows nobody."""
+        return self._context(None, DEFAULT_LOCALE, None)
+
+    def _context(self, viewer: Viewer | None, locale: str, address: str | None) -> Context:
+        return Context(self._mall, viewer, locale, address, self.forget, self._live)
+
+    async def on_connect(self, context: Context, payload: dict[str, Any]) -> None:
+        """Sign a WebSocket in by its `connection_init`.
 
         Raises Unauthenticated for a token that is not valid.
         """
@@ -59,7 +68,6 @@ class Requests:
         viewer = await self._viewer(None if authorization is None else str(authorization))
         if viewer is not None:
             context.viewer, context.locale = viewer, viewer.locale
-        return context.viewer and context.viewer.token_expires_at_s
 
     def forget(self, viewer: Viewer) -> None:
         """Read anew who the viewer is when they next ask; what is being read is not kept."""

@@ -1,4 +1,4 @@
-"""The schema: every column's root fields under one Query and one Mutation."""
+"""The schema: every column's root fields under one Query, Mutation and Subscription."""
 
 from functools import cache
 
@@ -20,6 +20,7 @@ from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.leaderboard import LeaderboardQuery
+from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
@@ -64,6 +65,11 @@ class Mutation(
     """What can be changed."""
 
 
+@strawberry.type
+class Subscription(LiveSubscription):
+    """What can be watched."""
+
+
 _camel_case = cache(to_camel_case)
 
 
@@ -81,6 +87,7 @@ def build_schema() -> strawberry.Schema:
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=[Coupon],
         config=StrawberryConfig(scalar_map=SCALARS, name_converter=names),
     )

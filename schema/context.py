@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.loaders import Loaders
 from services.errors import Unauthenticated
+from services.live.hub import Hub
 from services.mall import Mall
 from services.transaction import reading
 from services.users.claims import Role
@@ -41,6 +42,8 @@ class Context:
     remote_address: str | None
     forget_viewer: Callable[[Viewer], None]
     """Lets the next request of this process read anew who the viewer is."""
+    live: Hub
+    """What is being watched in this process."""
     connection: "Context | None" = None
     """The WebSocket connection's own context, of which this is one operation's copy."""
 
@@ -52,6 +55,7 @@ class Context:
             self.locale,
             self.remote_address,
             self.forget_viewer,
+            self.live,
             self.connection or self,
         )
 

@@ -1,5 +1,6 @@
 """A client as an app would have one: GraphQL over HTTP, with a token."""
 
+import json
 from typing import Any, Self
 
 import httpx2
@@ -41,6 +42,20 @@ class Client:
         answer = await self.http.post("/graphql", json=body, headers=headers)
         assert answer.headers["content-type"].startswith("application/json"), answer.text
         return answer.json()
+
+    async def first_event(self, subscription: str, token: str | None = None) -> dict[str, Any]:
+        """What a subscription says first, over server-sent events; or why it is refused."""
+        headers = {"Accept": "text/event-stream"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        body = {"query": subscription}
+        async with self.http.stream("POST", "/graphql", json=body, headers=headers) as answer:
+            if answer.headers["content-type"].startswith("application/json"):
+                return json.loads(await answer.aread())
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    return json.loads(line.removeprefix("data: "))
+        raise AssertionError("nothing was said")
 
     async def data(
         self, query: str, variables: dict[str, Any] | None = None, *, as_: str | None = None

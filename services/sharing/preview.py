@@ -23,9 +23,9 @@ _FIND = text(
     FROM shares
     JOIN users ON users.id = shares.user_id AND erased_at IS NULL
     LEFT JOIN exchange_items item
-        ON item.id = CASE WHEN kind = 'item' THEN target END AND item.is_active
+        ON item.id = CASE WHEN kind = 'item' THEN shares.target END AND item.is_active
     LEFT JOIN achievements achievement
-        ON achievement.id = CASE WHEN kind = 'achievement' THEN target END
+        ON achievement.id = CASE WHEN kind = 'achievement' THEN shares.target END
     WHERE code = :code
     """
 )

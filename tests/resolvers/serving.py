@@ -14,8 +14,10 @@ from starlette.requests import HTTPConnection
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
+from commands.web import web_options
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.transport_errors import Description, RefuseConnection
+from settings import ServerSettings
 
 SECRET = "SELECT password FROM users"
 MAX_BODY_BYTES = 20_000
@@ -152,6 +154,17 @@ class Subscription:
         yield 1
 
     @strawberry.subscription
+    async def flood(self, size: int) -> AsyncGenerator[str, None]:
+        running = asyncio.current_task()
+        ENDLESS.append(running)
+        try:
+            while True:
+                yield "x" * size
+                await asyncio.sleep(0)
+        finally:
+            ENDLESS.remove(running)
+
+    @strawberry.subscription
     async def endless(self) -> AsyncGenerator[int, None]:
         running = asyncio.current_task()
         ENDLESS.append(running)
@@ -226,17 +239,28 @@ def make_endpoint(**options: Any) -> GraphQLEndpoint[Caller]:
 
 
 @contextlib.asynccontextmanager
-async def serve(endpoint: GraphQLEndpoint[Caller]) -> AsyncIterator[str]:
+async def serve(
+    endpoint: GraphQLEndpoint[Caller], settings: ServerSettings | None = None
+) -> AsyncIterator[str]:
     """Serve the endpoint on a loopback port; yield its address without a scheme."""
+    async with serve_visibly(endpoint, settings or ServerSettings()) as (address, _):
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def serve_visibly(
+    endpoint: GraphQLEndpoint[Caller], settings: ServerSettings
+) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """The same, with the server itself to look at."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(endpoint, log_level="warning", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
+    options = {**web_options(settings), "log_level": "warning", "lifespan": "off"}
+    server = uvicorn.Server(uvicorn.Config(endpoint, **options))
     server.capture_signals = contextlib.nullcontext  # the test runner keeps its own
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
     try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}/graphql"
+        yield f"127.0.0.1:{listener.getsockname()[1]}/graphql", server
     finally:
         server.should_exit = True
         await task

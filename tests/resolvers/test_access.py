@@ -10,10 +10,10 @@ import pytest
 
 from resolvers.access import For
 from resolvers.root import build_schema, graphql_schema
-from schema.ids import encode_id
+from schema.ids import encode_id, int_key
 from services.mall import Mall
 from tests.client import Client
-from tests.factories import add_item, add_task, execute
+from tests.factories import add_item, add_task, execute, give_points
 
 OK, UNAUTHENTICATED, FORBIDDEN = None, "UNAUTHENTICATED", "FORBIDDEN"
 
@@ -66,6 +66,9 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.shares": (MEMBERS, "shares { id }"),
     "mutation.createShare": (MEMBERS, "createShare(input: {kind: INVITE}) { __typename }"),
     "mutation.acceptInvite": (MEMBERS, 'acceptInvite(input: {code: "c"}) { __typename }'),
+    "subscription.leaderboardChanged": (ANYONE, "leaderboardChanged { totalUsers }"),
+    "subscription.rankChanged": (MEMBERS, "rankChanged { rank }"),
+    "subscription.balanceChanged": (MEMBERS, "balanceChanged { available }"),
     "mutation.completeTask": (
         MEMBERS,
         f'completeTask(input: {{taskId: "{_TASK}"}}) {{ __typename }}',
@@ -214,8 +217,15 @@ async def test_callers_get_what_was_decided(mall: Mall, client: Client, name: st
     await add_task(mall)
     expected, selection = DECISIONS[name]
     operation = f"{name.partition('.')[0]} {{ {selection} }}"
+    if name == "subscription.rankChanged":  # which says nothing to whoever is not ranked
+        for ranked, role in (("mia", "member"), ("olga", "operator")):
+            user_id = int_key(await client.user_id(ranked, role), "User")
+            await give_points(mall, user_id, 1)
     for caller, token in tokens(client).items():
-        answer = await client.post(operation, None, token)
+        if name.startswith("subscription."):
+            answer = await client.first_event(operation, token)
+        else:
+            answer = await client.post(operation, None, token)
         codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
         assert codes == ([] if expected[caller] is OK else [expected[caller]]), caller
         field = name.partition(".")[2]

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from starlette.requests import HTTPConnection
 
 from resolvers.requests import Requests
+from services.live.hub import Hub
 from services.mall import Mall
 from services.transaction import transaction
 from services.users.claims import Role
@@ -39,7 +40,7 @@ async def is_waiting(mall: Mall) -> bool:
 async def test_a_user_is_remembered_until_forgotten(mall: Mall) -> None:
     """Another process's change is not seen meanwhile."""
     await add_user(mall, "alice", last_login_at=mall.clock())
-    requests = Requests(mall)
+    requests = Requests(mall, Hub(mall))
     first = await requests.context(connection())
     await speak(mall, "en")
     assert (await requests.context(connection())).locale == "zh-CN"
@@ -50,8 +51,8 @@ async def test_a_user_is_remembered_until_forgotten(mall: Mall) -> None:
 async def test_what_is_being_read_while_forgotten_is_not_kept(mall: Mall) -> None:
     """It may have been read before the change that it was forgotten for."""
     await add_user(mall, "alice", last_login_at=mall.clock())
-    requests = Requests(mall)
-    viewer = (await Requests(mall).context(connection())).require_viewer()
+    requests = Requests(mall, Hub(mall))
+    viewer = (await Requests(mall, Hub(mall)).context(connection())).require_viewer()
     async with transaction(mall.stores.write) as session:
         await session.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
         reading = asyncio.create_task(requests.context(connection()))

@@ -41,8 +41,8 @@ _PENDING_TYPES = """
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget
-    PointsPrompt RankChange Recommendation RecommendationReason
-    Subscription SystemHealth VariantResult
+    PointsPrompt Recommendation RecommendationReason
+    SystemHealth VariantResult
 """
 
 

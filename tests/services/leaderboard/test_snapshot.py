@@ -4,12 +4,15 @@ import random
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
 from services.leaderboard.boards import Board, board_on
 from services.leaderboard.snapshot import Snapshot, take_snapshot
 from services.mall import Mall
-from services.transaction import transaction
+from services.transaction import Contended, transaction
+from services.users.erase import erase_user
 from tests.boards import PERIODS, log_ranking
 from tests.clock import MovableClock
 from tests.factories import add_user, execute, give_points
@@ -131,3 +134,24 @@ async def test_the_best_of_a_week_are_honoured_when_it_ends(
     rows = await execute(mall, unlocked)
     assert {row.user_id for row in rows if row.key == "weekly_top_ten"} == set(members[:10])
     assert [row.user_id for row in rows if row.key == "weekly_champion"] == members[:1]
+
+
+async def test_one_keeps_ranks_at_a_time(mall: Mall, clock: MovableClock) -> None:
+    """A second one leaves it at that, and whoever is erased meanwhile waits to be in it."""
+    alice = await add_user(mall)
+    await give_points(mall, alice, 10)
+    clock.advance(days=1)
+    async with transaction(mall.stores.bulk) as session:
+        assert await take_snapshot(session, clock(), mall.zone) is not None
+        assert await _take(mall) is None
+        with pytest.raises(Contended):
+            await _erase(mall)
+    await _erase(mall)
+    assert len([snapshot async for snapshot in _all(mall)]) == len(PERIODS) - 1
+    assert await execute(mall, "SELECT count(*) FROM rank_history") == [(0,)]
+    assert await execute(mall, "SELECT sum(users) FROM rank_snapshots") == [(1,)]
+
+
+async def _erase(mall: Mall) -> None:
+    async with transaction(mall.stores.write) as session:
+        await erase_user(session, "alice", mall.clock(), timezone=mall.zone.key)

@@ -21,4 +21,4 @@ from services.sharing.shares import Share
 def test_a_rank_is_said_where_it_is_known(locale: str, rank: int | None, title: str) -> None:
     """By the name that boards show."""
     share = Share(new_id(), 1, ShareKind.RANK, None, "ABCDEFGHJK", 0, 0, 0, system_clock())
-    assert preview_of(Shared(share, "Alice", None, True), locale, rank).title == title
+    assert preview_of(Shared(share, "Alice", None, None, is_open=True), locale, rank).title == title

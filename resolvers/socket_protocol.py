@@ -1,0 +1,204 @@
+"""graphql-transport-ws: what is answered to what, when a connection ends and with which code.
+
+The protocol is https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md; codes and reasons
+are those of its reference implementation, and a test compares them (decision 22).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from copy import copy
+from datetime import timedelta
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import orjson
+import structlog
+
+from resolvers.caches import DocumentCache
+from resolvers.operation_requests import OperationRequest
+from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
+from resolvers.streams import Streams
+from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
+from resolvers.websocket import SocketAdapter
+
+Context = TypeVar("Context")
+
+OnConnect: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None]]
+"""Given the context and the payload of connection_init; may refuse by raising."""
+
+Admit: TypeAlias = Callable[[Any], AbstractContextManager[float | None]]
+"""Given the context of who wants to be told of changes; may refuse by raising.
+
+Yields when they have to ask again (epoch seconds), None for never.
+"""
+
+_BAD_REQUEST, _UNAUTHORIZED, _INIT_TIMEOUT = 4400, 4401, 4408
+_ALREADY_SUBSCRIBED, _INIT_TWICE, _UNEXPECTED = 4409, 4429, 4500
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class SocketHandler(Generic[Context]):
+    """One connection, from the handshake to its end, which leaves nothing behind."""
+
+    def __init__(
+        self,
+        *,
+        websocket: SocketAdapter,
+        context: Context,
+        connection_init_wait_timeout: timedelta,
+        max_subscriptions_per_connection: int,
+        documents: DocumentCache,
+        streams: Streams[Context],
+        on_connect: OnConnect,
+        admit: Admit,
+        describe_error: DescribeError,
+        **_of_strawberry: object,
+    ) -> None:
+        """Nothing was said yet. The names of the first four are those that Strawberry calls."""
+        self._socket = websocket
+        self._context = context
+        self._init_timeout_s = connection_init_wait_timeout.total_seconds()
+        self._most_operations = max_subscriptions_per_connection
+        self._documents = documents
+        self._streams = streams
+        self._on_connect = on_connect
+        self._admit = admit
+        self._describe_error = describe_error
+        self._is_init_received = False
+        self._is_acknowledged = False
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._place = ExitStack()
+
+    async def handle(self) -> None:
+        """Serve the connection until it ends."""
+        self._close_in(self._init_timeout_s, _INIT_TIMEOUT, "Connection initialisation timeout")
+        try:
+            async with aclosing(self._socket.frames()) as frames:
+                async for frame in frames:
+                    await self._hear(frame)
+        finally:
+            self._place.close()
+            self._stop_timer()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hear(self, frame: str | bytes) -> None:
+        try:
+            message = read_message(frame)
+        except InvalidMessage:
+            await self._socket.close(_BAD_REQUEST, "Invalid message received")
+            return
+        match message.kind:
+            case "connection_init":
+                await self._greet(message)
+            case "subscribe":
+                await self._subscribe(message)
+            case "complete":
+                self._cancel(message.id)
+            case "ping":
+                await self._say({"type": "pong", **_echo(message)})
+            case "pong":
+                pass
+            case kind:  # only servers say that
+                reason = f"Unexpected message of type {kind} received"
+                await self._socket.close(_UNEXPECTED, reason)
+
+    async def _greet(self, message: ClientMessage) -> None:
+        if self._is_init_received:
+            await self._socket.close(_INIT_TWICE, "Too many initialisation requests")
+            return
+        self._is_init_received = True
+        self._stop_timer()
+        try:
+            await self._on_connect(self._context, message.payload)
+            ends_at_s = self._place.enter_context(self._admit(self._context))
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            await self._socket.close(*describe_closing(error, self._describe_error))
+            return
+        if ends_at_s is not None:
+            self._close_in(ends_at_s - time.time(), _UNAUTHORIZED, "The token has expired")
+        self._is_acknowledged = True
+        await self._say({"type": "connection_ack"})
+
+    async def _subscribe(self, message: ClientMessage) -> None:
+        if not self._is_acknowledged:
+            await self._socket.close(_UNAUTHORIZED, "Unauthorized")
+        elif message.id in self._operations:
+            reason = f"Subscriber for {message.id} already exists"
+            await self._socket.close(_ALREADY_SUBSCRIBED, reason)
+        elif len(self._operations) >= self._most_operations:
+            limit = f"At most {self._most_operations} operations on one connection"
+            entries = [error_entry(COST_LIMITED, limit)]
+            await self._say({"id": message.id, "type": "error", "payload": entries})
+        else:
+            self._operations[message.id] = self._begin(self._run(message))
+
+    async def _run(self, message: ClientMessage) -> None:
+        """Run an operation to its end. Its id is free again before its last word is sent."""
+        request = _request(message.payload)
+        head = '{"id":' + orjson.dumps(message.id).decode() + ',"type":'
+        try:
+            prepared = self._documents.prepare(request.query)
+            # A copy for each: what one operation loaded must not be another's truth, later.
+            messages = self._streams.open(prepared, request, copy(self._context))
+            async with aclosing(messages):
+                async for result in messages:
+                    if result.is_failure:
+                        self._forget(message.id)
+                        await self._socket.send_text(f'{head}"error","payload":{result.text}}}')
+                        return
+                    await self._socket.send_text(f'{head}"next","payload":{result.text}}}')
+            self._forget(message.id)
+            await self._socket.send_text(head + '"complete"}')
+        finally:
+            self._forget(message.id)
+
+    def _forget(self, identifier: str) -> None:
+        """Free the id, unless a later operation has it by now."""
+        if self._operations.get(identifier) is asyncio.current_task():
+            del self._operations[identifier]
+
+    def _cancel(self, identifier: str) -> None:
+        task = self._operations.pop(identifier, None)
+        if task is not None:
+            task.cancel()
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        await self._socket.send_text(orjson.dumps(message).decode())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("websocket_task_failed", exc_info=error)
+
+    def _close_in(self, delay_s: float, code: int, reason: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            delay_s, lambda: self._begin(self._socket.close(code, reason))
+        )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _echo(message: ClientMessage) -> dict[str, Any]:
+    return {"payload": message.payload} if message.has_payload else {}
+
+
+def _request(payload: dict[str, Any]) -> OperationRequest:
+    name: str | None = payload.get("operationName") or None  # some clients send ""
+    return OperationRequest(
+        payload["query"], payload.get("variables"), name, payload.get("extensions")
+    )

@@ -1,0 +1,176 @@
+"""Watching values of one kind: each is read once for all who watch it, and not too often."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing, suppress
+from typing import Generic, TypeVar
+
+import structlog
+
+from services.live.newest import Newest
+from services.transaction import is_store_away
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_RETRY_S = 1.0
+
+
+class Watch(Generic[KeyT, ValueT]):
+    """Those who watch, by what they watch.
+
+    What may have changed is touched; a reader then reads all that was touched and is watched in
+    one go, at once when it rested, and `1 / pause_s` times a second at most. Followers are shown a
+    value only when it is another than the one before.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[AbstractSet[KeyT]], Awaitable[Mapping[KeyT, ValueT]]],
+        *,
+        pause_s: float,
+        same: Callable[[ValueT, ValueT], bool] = lambda one, other: one == other,
+    ) -> None:
+        """`read` finds the values of keys; those it does not find are shown as None.
+
+        `same` says of two values that the second is no news; `name` is for the log.
+        """
+        self._name = name
+        self._read = read
+        self._same = same
+        self._pause_s = pause_s
+        self._watched: dict[KeyT, _Watched[ValueT]] = {}
+        self._touched: set[KeyT] = set()
+        self._are_all_touched = False
+        self._wake = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+        self._is_failing = False
+
+    @property
+    def keys(self) -> AbstractSet[KeyT]:
+        """What is being watched."""
+        return self._watched.keys()
+
+    async def follow(self, key: KeyT) -> AsyncGenerator[ValueT | None]:
+        """Yield the value, then each newer one; None where there is nothing.
+
+        Raises what reading it raised, if it could not be read even once.
+        """
+        watched = self._enter(key)
+        try:
+            async with aclosing(watched.newest.follow()) as values:
+                async for value in values:
+                    yield value
+        finally:
+            self._leave(key, watched)
+
+    def touch(self, keys: Iterable[KeyT]) -> None:
+        """Read the values of these keys anew, as far as anybody watches them."""
+        touched = self._watched.keys() & keys
+        if touched:
+            self._touched |= touched
+            self._wake.set()
+
+    def touch_all(self) -> None:
+        """Read whatever is watched anew; costs the same however much that is."""
+        if self._watched:
+            self._are_all_touched = True
+            self._wake.set()
+
+    async def aclose(self) -> None:
+        """Read no more; whoever still follows waits for ever."""
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+
+    def _enter(self, key: KeyT) -> "_Watched[ValueT]":
+        watched = self._watched.get(key)
+        if watched is None:
+            watched = self._watched[key] = _Watched[ValueT]()
+            self.touch([key])
+        watched.followers += 1
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_on())
+        return watched
+
+    def _leave(self, key: KeyT, watched: "_Watched[ValueT]") -> None:
+        watched.followers -= 1
+        if not watched.followers and self._watched.get(key) is watched:
+            del self._watched[key]
+            if not self._watched:
+                self._wake.set()  # the reader has nothing left to do
+
+    async def _read_on(self) -> None:
+        try:
+            while self._watched:
+                await self._wake.wait()
+                self._wake.clear()
+                if keys := self._take_touched():
+                    is_read = await self._read_touched(keys)
+                    await asyncio.sleep(self._pause_s if is_read else _RETRY_S)
+        finally:
+            self._reader = None
+
+    def _take_touched(self) -> AbstractSet[KeyT]:
+        watched = self._watched.keys()
+        keys = set(watched) if self._are_all_touched else self._touched & watched
+        self._touched, self._are_all_touched = set(), False
+        return keys
+
+    async def _read_touched(self, keys: AbstractSet[KeyT]) -> bool:
+        """Read these; on failure they stay touched, and False is returned."""
+        try:
+            found = await self._read(keys)
+        except Exception as error:  # noqa: BLE001 - watching goes on; those who begin are told
+            self._fail(keys, error)
+            return False
+        self._is_failing = False
+        for key in keys:
+            self._show(key, found.get(key))
+        return True
+
+    def _show(self, key: KeyT, value: ValueT | None) -> None:
+        watched = self._watched.get(key)
+        if watched is None:  # everybody left while it was read
+            return
+        newest = watched.newest
+        if newest.is_empty or not self._is_same(newest.value, value):
+            newest.put(value)
+        else:
+            newest.refresh(value)  # what is no news may differ all the same
+
+    def _is_same(self, one: ValueT | None, other: ValueT | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        return self._same(one, other)
+
+    def _fail(self, keys: AbstractSet[KeyT], error: Exception) -> None:
+        if not self._is_failing:  # once, not four times a second for as long as it lasts
+            _log.warning(
+                "live_not_read",
+                kind=self._name,
+                exc_info=None if is_store_away(error) else error,
+                cause=repr(error),
+            )
+        self._is_failing = True
+        for key in keys:
+            watched = self._watched.get(key)
+            if watched is not None and watched.newest.is_empty:
+                del self._watched[key]
+                watched.newest.close(error)
+        self.touch(keys)
+
+
+class _Watched(Generic[ValueT]):
+    """A value and how many follow it."""
+
+    __slots__ = ("followers", "newest")
+
+    def __init__(self) -> None:
+        self.followers = 0
+        self.newest = Newest[ValueT | None]()

@@ -1,0 +1,77 @@
+"""A place for the newest value: whoever is slow misses what was in between, never the last."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.live.newest import Newest
+
+
+async def test_a_slow_follower_sees_the_newest_only() -> None:
+    newest = Newest[int]()
+    async with aclosing(newest.follow()) as values:
+        newest.put(1)
+        assert await anext(values) == 1
+        for value in range(2, 1000):
+            newest.put(value)
+        assert await anext(values) == 999
+        newest.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(values)
+
+
+async def test_who_comes_late_begins_with_the_newest() -> None:
+    newest = Newest[str | None]()
+    newest.put("old")
+    newest.put(None)
+    async with aclosing(newest.follow()) as values:
+        assert await anext(values) is None
+
+
+async def test_all_followers_wake() -> None:
+    newest = Newest[int]()
+    followers = [newest.follow() for _ in range(100)]
+    waiting = [asyncio.ensure_future(anext(follower)) for follower in followers]
+    await asyncio.sleep(0)
+    newest.put(7)
+    assert await asyncio.gather(*waiting) == [7] * 100
+
+
+async def test_a_last_value_comes_before_the_failure() -> None:
+    newest = Newest[int]()
+    newest.put(1)
+    newest.close(RuntimeError("away"))
+    async with aclosing(newest.follow()) as values:
+        assert await anext(values) == 1
+        with pytest.raises(RuntimeError, match="away"):
+            await anext(values)
+
+
+def test_there_is_nothing_before_the_first() -> None:
+    with pytest.raises(LookupError):
+        _ = Newest[int]().value
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_what_is_seen_is_in_order_and_ends_with_the_last(puts_or_reads: list[bool]) -> None:
+    """Whatever is put and read in whatever order: nothing twice, nothing older, the last always."""
+
+    async def play() -> tuple[int, list[int]]:
+        newest, last, seen = Newest[int](), 0, list[int]()
+        async with aclosing(newest.follow()) as values:
+            for is_put in puts_or_reads:
+                if is_put:
+                    last += 1
+                    newest.put(last)
+                elif last > (seen[-1] if seen else 0):
+                    seen.append(await anext(values))
+            newest.close()
+            seen += [value async for value in values]
+        return last, seen
+
+    last, seen = asyncio.run(play())
+    assert seen == sorted(set(seen))
+    assert seen[-1:] == ([last] if last else [])

@@ -1,0 +1,133 @@
+"""Watching: one read for all who watch, at once after a rest, then so many a second at most."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+
+import pytest
+from structlog.testing import capture_logs
+
+from services.live.watch import Watch
+
+PAUSE_S = 0.05
+
+
+class Source:
+    """Values that change, and who read what of them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {"a": 1, "b": 1}
+        self.reads: list[set[str]] = []
+        self.failure: Exception | None = None
+
+    async def read(self, keys: AbstractSet[str]) -> dict[str, int]:
+        self.reads.append(set(keys))
+        if self.failure:
+            raise self.failure
+        return {key: self.values[key] for key in keys if key in self.values}
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+async def watch(source: Source) -> AsyncIterator[Watch[str, int]]:
+    watch = Watch("tests", source.read, pause_s=PAUSE_S)
+    yield watch
+    await watch.aclose()
+
+
+async def test_all_who_watch_the_same_are_read_for_once(
+    watch: Watch[str, int], source: Source
+) -> None:
+    followers = [watch.follow(key) for key in "ab" * 50]
+    assert await asyncio.gather(*map(anext, followers)) == [1] * 100
+    assert source.reads == [{"a", "b"}]
+    source.values["a"] = 2
+    watch.touch(["a", "nobody's"])
+    assert await asyncio.gather(*map(anext, followers[::2])) == [2] * 50
+    assert source.reads == [{"a", "b"}, {"a"}]
+    for follower in followers:
+        await follower.aclose()
+    assert not watch.keys
+
+
+async def test_what_did_not_change_is_not_shown(watch: Watch[str, int], source: Source) -> None:
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
+        following = asyncio.ensure_future(anext(values))
+        for _ in range(3):
+            watch.touch_all()
+            while watch._are_all_touched:  # noqa: ASYNC110 - until it was read
+                await asyncio.sleep(PAUSE_S / 10)
+        assert not following.done()
+        source.values["a"] = 2
+        watch.touch_all()
+        assert await following == 2
+
+
+async def test_bursts_are_read_rarely(watch: Watch[str, int], source: Source) -> None:
+    """Never more often than the pause allows, and the last change is not missed."""
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
+        started_s, source.reads = time.monotonic(), []
+        for value in range(2, 500):
+            source.values["a"] = value
+            watch.touch(["a"])
+            await asyncio.sleep(0.001)
+        while await anext(values) != 499:
+            pass
+        elapsed_s = time.monotonic() - started_s
+    assert 1 < len(source.reads) <= elapsed_s / PAUSE_S + 1
+
+
+async def test_what_is_not_there_is_none(watch: Watch[str, int], source: Source) -> None:
+    async with aclosing(watch.follow("c")) as values:
+        assert await anext(values) is None
+        source.values["c"] = 0
+        watch.touch(["c"])
+        assert await anext(values) == 0
+        del source.values["c"]
+        watch.touch(["c"])
+        assert await anext(values) is None
+
+
+async def test_who_begins_is_told_of_a_failure_and_who_watches_is_not(
+    watch: Watch[str, int], source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watching goes on when reading does; one line in the log however long it lasts."""
+    monkeypatch.setattr("services.live.watch._RETRY_S", PAUSE_S)
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
+        source.failure, source.values["a"] = OSError("away"), 2
+        watch.touch(["a"])
+        with capture_logs() as logs:
+            for _ in range(3):
+                with pytest.raises(OSError, match="away"):
+                    await anext(watch.follow("b"))
+            source.failure = None
+            assert await anext(values) == 2
+    assert [line["event"] for line in logs] == ["live_not_read"]
+    assert not watch.keys
+
+
+async def test_nothing_is_left_when_everybody_has_left(
+    watch: Watch[str, int], source: Source
+) -> None:
+    """Also of those who leave before they were told anything."""
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        following = asyncio.ensure_future(anext(watch.follow("a")))
+        await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert not watch.keys
+    async with asyncio.timeout(5):
+        while asyncio.all_tasks() - before:  # noqa: ASYNC110 - the reader ends by itself
+            await asyncio.sleep(PAUSE_S / 10)
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
