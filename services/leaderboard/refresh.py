@@ -68,15 +68,16 @@ class Scored:
     is_erased: bool
     scores: tuple[tuple[int, datetime] | None, ...]
 
-    def arguments(self, number: int) -> tuple[int, int, int, str] | None:
-        """What the script is told for the board of that number; None where there is nothing."""
+    def line(self, number: int) -> str:
+        """What the script is told for the board of that number; empty where there is nothing."""
         score = self.scores[number]
         if score is None and not self.is_erased:
-            return None
+            return ""
         if score is None or score[0] <= 0 or self.is_erased:
-            return (self.user_id, self.version, 0, "")
+            return f"{self.user_id} {self.version} 0 \n"
         points, reached_at = score
-        return (self.user_id, self.version, -points, encode_member(reached_at, self.user_id))
+        member = encode_member(reached_at, self.user_id)
+        return f"{self.user_id} {self.version} {-points} {member}\n"
 
 
 async def read_scores(
@@ -121,11 +122,10 @@ def add_scores(
 ) -> None:
     """Let a pipeline apply them; each of its answers says how many users changed."""
     for number, board in enumerate(boards):
-        rows = [row for each in scored if (row := each.arguments(number)) is not None]
-        if rows:
-            arguments = [argument for row in rows for argument in row]
+        lines = "".join(each.line(number) for each in scored)
+        if lines:
             keys = (board.key, board.versions_key)
-            pipeline.eval(APPLY, 2, *keys, board.lifetime_s(now, zone), *arguments)
+            pipeline.eval(APPLY, 2, *keys, str(board.lifetime_s(now, zone)), lines)
 
 
 async def refresh_users(

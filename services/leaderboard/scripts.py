@@ -6,8 +6,7 @@ find out first whether it forgot what was loaded.
 
 APPLY = """
 local changed, lifetime = 0, tonumber(ARGV[1])
-for i = 2, #ARGV, 4 do
-    local user, version, score, member = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for user, version, score, member in string.gmatch(ARGV[2], '(%d+) (%d+) (%-?%d+) (%S*)\\n') do
     local held, held_version, held_member = redis.call('HGET', KEYS[2], user), -1, ''
     if held then
         local bar = string.find(held, '|', 1, true)
@@ -32,8 +31,9 @@ end
 return changed
 """
 """KEYS: a board's set and its versions. ARGV: how long they live in seconds (0: for ever), then
-user, version, score and member of each (no member: not ranked). What is older than what is known is
-passed over, so applying something twice or out of order is harmless. Returns how many changed."""
+lines of user, version, score and member (none: not ranked); as one text, for thousands of arguments
+take the client longer than the rest. What is older than what is known is passed over, so applying
+something twice or out of order is harmless. Returns how many changed."""
 
 _WHERE_BUILT = """
 if not redis.call('GET', KEYS[1]) then
