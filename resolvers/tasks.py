@@ -31,7 +31,8 @@ from services.identifiers import new_id
 from services.tasks.browse import member_tasks
 from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
-from services.tasks.events import IncomingEvent, record_events
+from services.tasks.events import record_events
+from services.tasks.incoming_events import IncomingEvent
 from services.tasks.save import TaskTerms, save_task
 from services.transaction import transaction
 

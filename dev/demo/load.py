@@ -25,7 +25,7 @@ from services.outbox import enqueue
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
 from services.tasks.check_in import save_check_ins
-from services.tasks.events import PURCHASE
+from services.tasks.incoming_events import PURCHASE
 from services.tasks.progress import save_progress, tasks_by_id
 
 _HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ from services.points.ledger import expire_due, grant
 from services.tasks.check_in import CheckedIn, CheckInRequest, LastCheckIn
 from services.tasks.check_in import decide as decide_check_in
 from services.tasks.complete import pay_task
-from services.tasks.events import PURCHASE
+from services.tasks.incoming_events import PURCHASE
 from services.tasks.rules import Earned, Progress, Task, period_start
 
 _SHIPPING = Shipping("演示收件人", "13800000000", "上海市演示区积分路 1 号")

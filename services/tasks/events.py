@@ -4,11 +4,9 @@ Rules: `domain.md`, Tasks and check-in. An event counts for the period in which 
 when it arrives later; points are granted, and counted against the caps, when it arrives.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,7 +19,6 @@ from services.bulk import Writes, insert_rows
 from services.calendar import Clock
 from services.errors import InvalidInput, LimitReached, MemberSuspended
 from services.identifiers import new_id
-from services.input_rules import is_storable_json
 from services.points.account import Account, Cause, Lot, require_not_suspended
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
@@ -30,6 +27,13 @@ from services.points.ledger import grant
 from services.points.room import BalanceFull
 from services.tasks.complete import pay_task
 from services.tasks.first_task import ask_for_rewards
+from services.tasks.incoming_events import (
+    PURCHASE,
+    IncomingEvent,
+    RecordedEvents,
+    RejectedEvent,
+    sift,
+)
 from services.tasks.progress import (
     ProgressKey,
     read_earned,
@@ -41,11 +45,6 @@ from services.tasks.reward import NoRoomForReward
 from services.tasks.rules import Earned, Progress, Task, period_start, require_below_caps
 
 MOST_EVENTS_A_CALL = 1_000
-PURCHASE = "purchase"
-LARGEST_AMOUNT = Decimal(1_000_000_000)
-LONGEST_EVENT_ID, LONGEST_TYPE = 128, 64
-CLOCKS_MAY_DIFFER = timedelta(minutes=5)
-
 _EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
 _DELETE = text("DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS text[]))")
@@ -53,37 +52,6 @@ _DELETE = text("DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS text[
 
 class TooManyEvents(InvalidInput):
     """More events than one call may bring."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
-    """Something a user did; `user_id` is None when the id given names no user at all."""
-
-    event_id: str
-    user_id: int | None
-    type: str
-    amount: Decimal | None
-    occurred_at: datetime
-    attributes: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedEvent:
-    """An event that was not recorded, and why, for the developer of the other system."""
-
-    event_id: str
-    message: str
-
-
-@dataclass(slots=True)
-class RecordedEvents:
-    """What a call changed. Events seen before, or twice in the call, are duplicates."""
-
-    recorded: int = 0
-    duplicates: int = 0
-    tasks_completed: int = 0
-    points_earned: int = 0
-    rejected: list[RejectedEvent] = field(default_factory=list[RejectedEvent])
 
 
 @dataclass(slots=True)
@@ -120,7 +88,7 @@ async def record_events(
     result = RecordedEvents()
     accounts = await lock_accounts(session, (e.user_id for e in events if e.user_id is not None))
     now = clock()
-    acceptable = _sift(events, accounts, now, result)
+    acceptable = sift(events, accounts, now, result)
     new = await _insert_new(session, acceptable, now)
     result.recorded, result.duplicates = len(new), result.duplicates + len(acceptable) - len(new)
     await load_lots(session, accounts, {}, now)
@@ -137,48 +105,6 @@ async def record_events(
     ask_for_rewards(writes, settlement.earned.values(), now)
     await writes.flush(session)
     return result
-
-
-def _sift(
-    events: Iterable[IncomingEvent],
-    accounts: dict[int, Account],
-    now: datetime,
-    result: RecordedEvents,
-) -> list[IncomingEvent]:
-    """Keep the acceptable events, once each; note the others on `result`."""
-    kept: dict[str, IncomingEvent] = {}
-    for event in events:
-        problem = _problem(event, accounts, now)
-        if problem is not None:
-            result.rejected.append(RejectedEvent(event.event_id, problem))
-        elif event.event_id in kept:
-            result.duplicates += 1
-        else:
-            kept[event.event_id] = event
-    return list(kept.values())
-
-
-def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) -> str | None:
-    account = None if event.user_id is None else accounts.get(event.user_id)
-    if account is None or account.is_erased:
-        return "userId names no user"
-    if not 1 <= len(event.event_id) <= LONGEST_EVENT_ID:
-        return f"eventId needs 1 to {LONGEST_EVENT_ID} characters"
-    if not 1 <= len(event.type) <= LONGEST_TYPE:
-        return f"type needs 1 to {LONGEST_TYPE} characters"
-    if event.occurred_at > now + CLOCKS_MAY_DIFFER:
-        return "occurredAt lies in the future"
-    if event.type == PURCHASE and event.amount is None:
-        return "a purchase needs an amount"
-    if event.amount is not None and not 0 <= event.amount <= LARGEST_AMOUNT:
-        return f"amount lies outside 0 to {LARGEST_AMOUNT}"
-    if not _can_be_stored(event):
-        return "attributes hold numbers, depths or characters that cannot be stored"
-    return None
-
-
-def _can_be_stored(event: IncomingEvent) -> bool:
-    return "\x00" not in event.event_id + event.type and is_storable_json(event.attributes)
 
 
 async def _insert_new(

@@ -23,7 +23,7 @@ from services.input_rules import (
 )
 from services.operators import changes, note_action
 from services.tasks.browse import member_tasks
-from services.tasks.events import LARGEST_AMOUNT, LONGEST_TYPE
+from services.tasks.incoming_events import LARGEST_AMOUNT, LONGEST_TYPE
 from services.tasks.rules import (
     KEYS,
     MOST_POINTS_A_DAY,

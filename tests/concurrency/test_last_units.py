@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from schema.ids import encode_id
-from services.tasks.events import IncomingEvent, RecordedEvents, record_events
+from services.tasks.events import record_events
+from services.tasks.incoming_events import IncomingEvent, RecordedEvents
 from services.transaction import transaction
 from tests.concurrency.conftest import Town
 from tests.concurrency.operations import (

@@ -26,7 +26,8 @@ from services.points.grant import grant_request
 from services.points.reverse import reversal_request
 from services.tasks.check_in import CheckInRequest
 from services.tasks.complete import CompletionRequest
-from services.tasks.events import IncomingEvent, record_events
+from services.tasks.events import record_events
+from services.tasks.incoming_events import IncomingEvent
 from services.transaction import transaction
 from tests.clock import MovableClock
 from tests.factories import add_item, add_task, add_user, execute, give_points

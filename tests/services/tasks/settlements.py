@@ -12,7 +12,8 @@ from models.tasks import TaskFrequency
 from services.errors import VerificationRequired
 from services.points.account import Account
 from services.tasks.complete import CompletionRequest, TaskSettlement
-from services.tasks.events import EventSettlement, IncomingEvent, RecordedEvents
+from services.tasks.events import EventSettlement
+from services.tasks.incoming_events import IncomingEvent, RecordedEvents
 from services.tasks.rules import Earned, Progress, Task, parse_rules, period_start
 from tests.services.points.accounts import NOW
 

@@ -14,7 +14,8 @@ from services.errors import LimitReached, NotFound, Refusal, VerificationRequire
 from services.points.expiry import Lifetime
 from services.tasks import complete, events
 from services.tasks.complete import Completed, CompletionRequest, TaskSettlement
-from services.tasks.events import EventSettlement, IncomingEvent
+from services.tasks.events import EventSettlement
+from services.tasks.incoming_events import IncomingEvent
 from services.tasks.rules import (
     Progress,
     Task,
