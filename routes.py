@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
+from uuid import UUID
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -27,6 +29,7 @@ from services.users.claims import Role
 from services.users.tokens import issue_token
 from settings import Settings
 
+_LONGEST_COUNT_S = 0.2
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _PROBE_TIMEOUT_S = 2.0
 _LARGEST_TOKEN_REQUEST_BYTES = 4096
@@ -150,10 +153,16 @@ def _page_of(shared: Shared, rank: int | None, settings: Settings, locale: str) 
 async def _count_visit(mall: Mall, shared: Shared, request: Request) -> None:
     address = request.client.host if request.client else None
     visitor = visitor_of(address, request.headers.get("user-agent", ""))
-    try:
-        await mall.visits.submit(Visit(shared.share.id, visitor))
-    except ServiceUnavailable as error:
-        _log.warning("visit_not_counted", share=str(shared.share.id), cause=repr(error))
+    counting = asyncio.create_task(mall.visits.submit(Visit(shared.share.id, visitor)))
+    counting.add_done_callback(partial(_note_uncounted, shared.share.id))
+    # The page does not wait for a link that somebody holds; the visit is counted afterwards.
+    await asyncio.wait({counting}, timeout=_LONGEST_COUNT_S)
+
+
+def _note_uncounted(share_id: UUID, counting: asyncio.Task[None]) -> None:
+    error = None if counting.cancelled() else counting.exception()
+    if error is not None:
+        _log.warning("visit_not_counted", share=str(share_id), cause=repr(error))
 
 
 async def dev_token(request: Request) -> Response:

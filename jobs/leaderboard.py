@@ -1,12 +1,15 @@
 """Boards: brought up to date after a crash, built anew when Redis has lost them, kept by day."""
 
+import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs.job import Payload, SetJob, StepJob
+from jobs.job import Payload, Queue, SetJob, StepJob
+from services.calendar import local_day
 from services.leaderboard.boards import CHANNEL, encode_news
 from services.leaderboard.earnings import REFRESH_JOB
+from services.leaderboard.partitions import make_months_ahead
 from services.leaderboard.rebuild import (
     REBUILD_JOB,
     are_boards_whole,
@@ -18,6 +21,7 @@ from services.leaderboard.snapshot import take_snapshot
 from services.mall import Mall
 from services.transaction import transaction
 
+_WHILE_ANOTHER_BUILDS_S = 1.0
 _ROWS_A_REFRESH = 20  # of up to a thousand users each
 
 
@@ -30,7 +34,11 @@ async def _refresh(session: AsyncSession, mall: Mall, payloads: Sequence[Payload
 
 
 async def _rebuild(mall: Mall, _payload: Payload) -> bool:
-    await rebuild(mall.stores, mall.clock, mall.zone)
+    if await are_boards_whole(mall.stores.redis):  # asked for twice, or done by hand meanwhile
+        return False
+    if await rebuild(mall.stores, mall.clock, mall.zone) is None:
+        await asyncio.sleep(_WHILE_ANOTHER_BUILDS_S)  # and may die of it
+        return True
     return False
 
 
@@ -43,12 +51,14 @@ async def _check(mall: Mall, _payload: Payload) -> bool:
 
 async def _snapshot(mall: Mall, _payload: Payload) -> bool:
     async with transaction(mall.stores.bulk) as session:
+        await make_months_ahead(session, local_day(mall.clock(), mall.zone))
+    async with transaction(mall.stores.bulk) as session:
         return await take_snapshot(session, mall.clock(), mall.zone) is not None
 
 
 JOBS = (
     SetJob(REFRESH_JOB, _refresh, batch=_ROWS_A_REFRESH),
-    StepJob(REBUILD_JOB, _rebuild),
+    StepJob(REBUILD_JOB, _rebuild, Queue.PROMPT),
     StepJob("check_leaderboard", _check),
     StepJob("snapshot_ranks", _snapshot),
 )

@@ -60,7 +60,9 @@ async def catch_up(
     writes = Writes()
     if behind:
         await load_lots(session, behind, {}, now)
-        unlocked = await unlock_all(session, writes, list(behind.values()), now, zone)
+        unlocked = await unlock_all(
+            session, writes, list(behind.values()), now, zone, is_long_ago=True
+        )
         save_accounts(writes, behind.values(), zone)
     else:
         unlocked = {}

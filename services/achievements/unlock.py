@@ -94,12 +94,21 @@ async def unlock_all(
     accounts: Sequence[Account],
     now: datetime,
     zone: ZoneInfo,
+    *,
+    is_long_ago: bool = False,
 ) -> UnlockedBy:
-    """Hold these accounts against all definitions; adds what they unlock to what is written."""
+    """Hold these accounts against all definitions; adds what they unlock to what is written.
+
+    Of what was reached long ago members are told only where it brings points.
+    """
     definitions = await _read_definitions(session, [account.user_id for account in accounts])
     unlocked = [each for a in accounts for each in unlock(a, definitions, now, zone, new_id)]
     writes.insert(UserAchievement, _COLUMNS, [_unlocked_row(each) for each in unlocked])
-    told = [{"user_id": e.user_id, "achievement_id": e.achievement_id} for e in unlocked]
+    told = [
+        {"user_id": e.user_id, "achievement_id": e.achievement_id}
+        for e in unlocked
+        if e.points or not is_long_ago
+    ]
     enqueue(writes, UNLOCKED_JOB, told, now)
     by_user: dict[int, list[int]] = {}
     for each in unlocked:

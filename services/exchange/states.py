@@ -151,7 +151,8 @@ def _cancel(standing: Standing, step: Step, now: datetime) -> None:
     who = f"{'operator' if step.by_operator else 'user'}:{step.actor_id}"
     cause = Cause("exchange", str(exchange.id), who)
     standing.refund = refund(standing.account, standing.payment, cause, now)
-    standing.account.exchanges_made -= 1
+    # Not below 0: one made by a process of an earlier version was never counted.
+    standing.account.exchanges_made = max(0, standing.account.exchanges_made - 1)
     standing.account.counts_otherwise = True  # all that was paid may have lapsed
     if standing.coupon is not None:
         coupon_id, _, expires_at = standing.coupon

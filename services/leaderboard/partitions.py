@@ -36,6 +36,15 @@ async def make_month(session: AsyncSession, day: date) -> None:
     )
 
 
+async def make_months_ahead(session: AsyncSession, today: date) -> None:
+    """Make the months that yesterday and the next days need, in a transaction of its own.
+
+    Making one shuts readers out until the commit: not for as long as ranking everybody takes.
+    """
+    for days in (-1, 7):
+        await make_month(session, today + timedelta(days=days))
+
+
 async def drop_old_months(session: AsyncSession, today: date) -> list[date]:
     """Drop the months whose last day nobody can ask for any more; returns their first days."""
     dropped: list[date] = []

@@ -9,12 +9,14 @@ it all begins anew.
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,7 +32,12 @@ from services.leaderboard.boards import (
     encode_news,
 )
 from services.leaderboard.refresh import USERS_AT_ONCE, Scored, add_scores, read_score_page
-from services.leaderboard.scripts import BEGIN_BUILDING, FINISH_BUILDING, GO_ON_BUILDING
+from services.leaderboard.scripts import (
+    BEGIN_BUILDING,
+    FINISH_BUILDING,
+    GO_ON_BUILDING,
+    LEAVE_BUILDING,
+)
 from services.transaction import reading
 
 REBUILD_JOB = "rebuild_leaderboard"
@@ -96,8 +103,11 @@ async def rebuild(
         builder = _Builder(stores, clock, zone, secrets.token_urlsafe())
         if not await builder.begin():
             return None
-        if await builder.fill(on_page, users_a_page) and await builder.finish():
-            return Rebuilt(builder.users, attempt)
+        try:
+            if await builder.fill(on_page, users_a_page) and await builder.finish():
+                return Rebuilt(builder.users, attempt)
+        finally:
+            await builder.leave()
     raise BoardsLost
 
 
@@ -121,6 +131,12 @@ class _Builder:
 
     def _boards(self) -> tuple[Board, ...]:
         return boards_at(self._clock(), self._zone)
+
+    async def leave(self) -> None:
+        """Let somebody else begin, whatever went wrong."""
+        redis: Any = self._stores.redis
+        with suppress(RedisError):  # then the token ends by itself
+            await redis.eval(LEAVE_BUILDING, 1, BUILDING_KEY, self._token)
 
     async def fill(self, on_page: OnPage, users_a_page: int) -> bool:
         """Apply page after page; False as soon as what was built is gone."""

@@ -110,6 +110,13 @@ return 1
 """KEYS: the builder's token. ARGV: as above. 0 when it is no longer there: what was built may be
 gone with it."""
 
+LEAVE_BUILDING = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('DEL', KEYS[1])
+end
+"""
+"""KEYS: the builder's token. ARGV: the token of whoever leaves, finished or not."""
+
 FINISH_BUILDING = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0

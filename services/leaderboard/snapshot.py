@@ -19,14 +19,16 @@ from services.achievements.weekly_top import WEEKLY_TOP_JOB, weekly_top_payload
 from services.bulk import Writes
 from services.calendar import local_day
 from services.leaderboard.boards import board_on
-from services.leaderboard.partitions import KEPT_DAYS, drop_old_months, make_month
+from services.leaderboard.partitions import drop_old_months, make_month
 from services.leaderboard.ranking import PERIOD_SCORES, RANKED
 from services.outbox import enqueue
 
 ROWS_A_STATEMENT = 50_000
+CAUGHT_UP_DAYS = 31
+"""How far back days are kept that were missed: the first time, of a mall that is years old, too."""
 _LOCK_KEY = 0x72616E6B73  # "ranks"
 
-_TRY_LOCK = text(f"SELECT pg_try_advisory_xact_lock({_LOCK_KEY})")
+_LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _AWAIT_LOCK = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
 _MISSING = text(
     """
@@ -91,11 +93,10 @@ class Snapshot:
 async def take_snapshot(session: AsyncSession, now: datetime, zone: ZoneInfo) -> Snapshot | None:
     """Keep one board of the latest day that ended and is not kept yet.
 
-    None when nothing is missing, or somebody else keeps ranks right now. Months that nobody can
-    ask for go then.
+    None when nothing is missing; months that nobody can ask for go then. Raises Contended while
+    somebody else keeps ranks, or somebody is erased.
     """
-    if not (await session.execute(_TRY_LOCK)).scalar_one():
-        return None
+    await session.execute(_LOCK)
     today = local_day(now, zone)
     missing = (await session.execute(_MISSING, _asked(today))).one_or_none()
     if missing is None:
@@ -137,7 +138,7 @@ async def await_snapshots(session: AsyncSession) -> None:
 def _asked(today: date) -> dict[str, Any]:
     return {
         "yesterday": today - timedelta(days=1),
-        "kept_days": KEPT_DAYS,
+        "kept_days": CAUGHT_UP_DAYS,
         "periods": list(LeaderboardPeriod),
     }
 

@@ -17,7 +17,7 @@ from models.sharing import Invite
 from services.bulk import Writes
 from services.errors import InvalidState, NotFound, Unauthenticated
 from services.identifiers import new_id
-from services.points.account import Account
+from services.points.account import OPENING_BALANCE, Account
 from services.points.accounts import lock_accounts
 from services.sharing.links import read_code
 from services.users.erased_subjects import erased_among
@@ -39,7 +39,10 @@ _READ = text(
            (SELECT share_id FROM invites WHERE invited_id = users.id) AS accepted_share_id,
            EXISTS (SELECT FROM above WHERE user_id = users.id) AS is_above_inviter,
            EXISTS (SELECT FROM user_tasks
-                   WHERE user_id = users.id AND completed_at IS NOT NULL) AS has_completed_task
+                   WHERE user_id = users.id AND completed_at IS NOT NULL) AS has_completed_task,
+           EXISTS (SELECT FROM points_records
+                   WHERE source = :opening AND source_reference = CAST(users.id AS text)
+           ) AS has_moved_in
     FROM users WHERE id = :invited_id
     """
 )
@@ -72,6 +75,7 @@ class InvitedMember:
     is_above_inviter: bool
     has_completed_task: bool
     was_erased_before: bool
+    has_moved_in: bool
     is_suspended: bool
 
 
@@ -95,7 +99,11 @@ async def accept_invite(
         raise InviteNotAcceptable(InviteRefusal.OWN)
     if inviter is None or inviter.is_erased or _is_suspended(inviter, now):
         raise NotFound("Share", share.code)
-    asked = {"inviter_id": share.user_id, "invited_id": invited_id}
+    asked = {
+        "inviter_id": share.user_id,
+        "invited_id": invited_id,
+        "opening": OPENING_BALANCE,
+    }
     row = (await session.execute(_READ, asked)).one()
     member = InvitedMember(
         joined_at=row.joined_at,
@@ -103,6 +111,7 @@ async def accept_invite(
         is_above_inviter=row.is_above_inviter,
         has_completed_task=row.has_completed_task,
         was_erased_before=subject in erased,
+        has_moved_in=row.has_moved_in,
         is_suspended=_is_suspended(invited, now),
     )
     if require_acceptable(member, share.id, now):
@@ -135,7 +144,8 @@ def require_acceptable(member: InvitedMember, share_id: UUID, now: datetime) -> 
     if member.is_suspended:
         raise InviteNotAcceptable(InviteRefusal.SUSPENDED)
     is_late = now > member.joined_at + LONGEST_MEMBER_FOR
-    if is_late or member.has_completed_task or member.was_erased_before:
+    was_here_before = member.was_erased_before or member.has_moved_in
+    if is_late or member.has_completed_task or was_here_before:
         raise InviteNotAcceptable(InviteRefusal.NOT_NEW)
     if member.is_above_inviter:
         raise InviteNotAcceptable(InviteRefusal.IN_CIRCLE)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.imports.opening_balances import OpeningBalance, import_balances
 from services.mall import Mall
 from services.sharing.reward import MOST_REWARDED_A_DAY
 from services.transaction import transaction
@@ -188,6 +189,17 @@ async def test_only_new_members_can_be_invited(
     await execute(mall, "UPDATE users SET created_at = :t WHERE id = :u", t=clock.now, u=carol)
     await complete(client, "carol", await add_task(mall))
     assert (await refused(mall, client, "carol", code))["state"] == "NOT_NEW"
+
+
+async def test_who_moved_in_with_an_opening_balance_is_not_new(
+    mall: Mall, client: Client, clock: MovableClock, alice: int, bob: int
+) -> None:
+    """A company that moves in with its members brings nobody."""
+    code = await invite_code(client, "alice")
+    async with transaction(mall.stores.write) as session:
+        balance = OpeningBalance(1, "bob", 5_000, None, None)
+        await import_balances(session, [balance], clock=clock, zone=mall.zone)
+    assert (await refused(mall, client, "bob", code))["state"] == "NOT_NEW"
 
 
 async def test_who_was_erased_comes_back_as_no_new_member(

@@ -118,7 +118,7 @@ def test_points_are_booked_as_they_are_said(account: Account, defined: list[Defi
 
 def test_points_reach_the_next_and_so_on() -> None:
     """Three, each by the points of the one before; the fourth is out of reach."""
-    account = Account(1, tasks_completed=1, lifetime_earned=10, points=10)
+    account = Account(1, tasks_completed=1, lifetime_earned=10, points=10, ranked_points=10)
     defined = [
         definition(1, "points_earned", 300, 50),
         definition(2, "points_earned", 110, 200),

@@ -167,3 +167,30 @@ async def test_the_command_rebuilds(mall: Mall) -> None:
     done = await run_command(mall.settings, "leaderboard", "rebuild")
     assert done.returncode == 1
     assert "Somebody else is building them." in done.stderr
+
+
+async def test_a_rebuild_that_fails_lets_the_next_begin(mall: Mall, members: list[int]) -> None:
+    """At once, not when its token ends."""
+
+    def break_off(_users: int) -> None:
+        raise RuntimeError("in the middle")
+
+    assert members
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await rebuild_in_pages(mall, break_off)
+    assert await mall.stores.redis.get(BUILDING_KEY) is None
+    assert await build(mall) is not None
+    await require_ranks_of_the_log(mall)
+
+
+async def test_a_job_leaves_boards_alone_that_are_whole(mall: Mall, members: list[int]) -> None:
+    """Asked for twice, it builds once: meanwhile PostgreSQL would have to answer."""
+    assert members
+    await build(mall)
+    built = await mall.stores.redis.get(BUILT_KEY)
+    await execute(mall, f"INSERT INTO outbox (job, payload) VALUES ('{_BUILD}', '{{}}')")
+    await execute(mall, "UPDATE outbox SET due_at = :now", now=mall.clock())
+    await mall.stores.redis.set(BUILDING_KEY, "somebody else's")
+    async with asyncio.timeout(5.0):
+        await run_due(mall, jobs_named(_BUILD))
+    assert await mall.stores.redis.get(BUILT_KEY) == built

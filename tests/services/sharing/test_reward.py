@@ -110,6 +110,7 @@ def test_an_inviter_is_capped_by_what_was_paid() -> None:
     ("member", "state"),
     [
         ({"was_erased_before": True}, "NOT_NEW"),
+        ({"has_moved_in": True}, "NOT_NEW"),
         ({"has_completed_task": True}, "NOT_NEW"),
         ({"joined_at": NOW - LONGEST_MEMBER_FOR - timedelta(microseconds=1)}, "NOT_NEW"),
         ({"is_above_inviter": True}, "IN_CIRCLE"),
@@ -125,6 +126,7 @@ def test_each_reason_alone_is_enough(member: dict[str, object], state: str) -> N
         "is_above_inviter": False,
         "has_completed_task": False,
         "was_erased_before": False,
+        "has_moved_in": False,
         "is_suspended": False,
     }
     assert require_acceptable(InvitedMember(**acceptable), SHARES[1], NOW)  # pyright: ignore[reportArgumentType]
