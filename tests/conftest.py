@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import redis
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
@@ -121,9 +122,12 @@ async def _database(template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 def redis_url(worker_id: str) -> str:
-    """A Redis database that no other worker uses."""
+    """A Redis database that no other worker uses, without what the last test left in it."""
     number = 0 if worker_id == "master" else int(worker_id.removeprefix("gw")) + 1
-    return f"{os.environ[_REDIS]}?db={number}"
+    url = f"{os.environ[_REDIS]}?db={number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture
