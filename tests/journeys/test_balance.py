@@ -138,14 +138,14 @@ async def test_run_expiry_settles_more_than_a_batch(
     await execute(
         mall,
         "INSERT INTO points_records (id, user_id, points, original_points, source, status,"
-        " expires_at, created_at) SELECT gen_random_uuid(), id, 2, 2, 'test', 'active',"
-        " CAST(:now AS timestamptz), CAST(:now AS timestamptz) FROM users",
+        " expires_at, created_at) SELECT gen_random_uuid(), id, 2, 2, 'opening_balance',"
+        " 'active', CAST(:now AS timestamptz), CAST(:now AS timestamptz) FROM users",
         now=clock.now,
     )
     await execute(
         mall,
-        "INSERT INTO points_audit_log SELECT user_id, 1, 'earn', 2, 0, 2, 'test', NULL,"
-        " jsonb_build_object('lot', id, 'expires_at', expires_at), created_at, 'test'"
+        "INSERT INTO points_audit_log SELECT user_id, 1, 'earn', 2, 0, 2, 'opening_balance',"
+        " NULL, jsonb_build_object('lot', id, 'expires_at', expires_at), created_at, 'test'"
         " FROM points_records",
     )
     assert await run_expiry(client) == {"expiredRecords": 600, "expiredPoints": 1200}
