@@ -6,11 +6,11 @@ are those of its reference implementation, and a test compares them (decision 22
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from copy import copy
 from datetime import timedelta
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import orjson
 import structlog
@@ -35,6 +35,11 @@ Yields when they have to ask again (epoch seconds), None for never.
 
 _BAD_REQUEST, _UNAUTHORIZED, _INIT_TIMEOUT = 4400, 4401, 4408
 _ALREADY_SUBSCRIBED, _INIT_TWICE, _UNEXPECTED = 4409, 4429, 4500
+
+_MOST_LAST_WORDS: Final = 20
+"""How many operations that are over may wait to say so, before no more is read."""
+_FRAMES_IN_A_ROW: Final = 50
+"""After so many others have their turn: frames that were sent at once are there at once."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -78,14 +83,30 @@ class SocketHandler(Generic[Context]):
         self._close_in(self._init_timeout_s, _INIT_TIMEOUT, "Connection initialisation timeout")
         try:
             async with aclosing(self._socket.frames()) as frames:
-                async for frame in frames:
-                    await self._hear(frame)
+                await self._hear_all(frames)
         finally:
             self._place.close()
             self._stop_timer()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hear_all(self, frames: AsyncGenerator[str | bytes]) -> None:
+        heard = 0
+        async for frame in frames:
+            await self._hear(frame)
+            await self._wait_for_room()
+            heard += 1
+            if heard % _FRAMES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    async def _wait_for_room(self) -> None:
+        """Read no more from who lets too many last words wait.
+
+        Ids are free again before, so only this bounds what a client costs that never reads.
+        """
+        while len(self._tasks) >= self._most_operations + _MOST_LAST_WORDS:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _hear(self, frame: str | bytes) -> None:
         try:
