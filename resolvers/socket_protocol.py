@@ -18,7 +18,7 @@ import structlog
 from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.streams import Streams
+from resolvers.streams import Message, Streams, break_off
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
 
@@ -111,8 +111,8 @@ class SocketHandler(Generic[Context]):
     async def _hear(self, frame: str | bytes) -> None:
         try:
             message = read_message(frame)
-        except InvalidMessage:
-            await self._socket.close(_BAD_REQUEST, "Invalid message received")
+        except InvalidMessage as invalid:
+            await self._socket.close(_BAD_REQUEST, str(invalid))
             return
         match message.kind:
             case "connection_init":
@@ -157,27 +157,34 @@ class SocketHandler(Generic[Context]):
             entries = [error_entry(COST_LIMITED, limit)]
             await self._say({"id": message.id, "type": "error", "payload": entries})
         else:
-            self._operations[message.id] = self._begin(self._run(message))
+            running = self._run(message.id, self._open(message.payload))
+            self._operations[message.id] = self._begin(running)
 
-    async def _run(self, message: ClientMessage) -> None:
-        """Run an operation to its end. Its id is free again before its last word is sent."""
-        request = _request(message.payload)
-        head = '{"id":' + orjson.dumps(message.id).decode() + ',"type":'
+    def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
+        """The messages of an operation, which keep of the payload only what they need."""
+        request = _request(payload)
         try:
             prepared = self._documents.prepare(request.query)
-            # A copy for each: what one operation loaded must not be another's truth, later.
-            messages = self._streams.open(prepared, request, copy(self._context))
+        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
+            return break_off(error)
+        # A copy for each: what one operation loaded must not be another's truth, later.
+        return self._streams.open(prepared, request, copy(self._context))
+
+    async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
+        """Run an operation to its end. Its id is free again before its last word is sent."""
+        head = '{"id":' + orjson.dumps(identifier).decode() + ',"type":'
+        try:
             async with aclosing(messages):
                 async for result in messages:
                     if result.is_failure:
-                        self._forget(message.id)
+                        self._forget(identifier)
                         await self._socket.send_text(f'{head}"error","payload":{result.text}}}')
                         return
                     await self._socket.send_text(f'{head}"next","payload":{result.text}}}')
-            self._forget(message.id)
+            self._forget(identifier)
             await self._socket.send_text(head + '"complete"}')
         finally:
-            self._forget(message.id)
+            self._forget(identifier)
 
     def _forget(self, identifier: str) -> None:
         """Free the id, unless a later operation has it by now."""

@@ -68,8 +68,12 @@ class Streams(Generic[Context]):
     def open(
         self, prepared: PreparedDocument, request: OperationRequest, context: Context
     ) -> AsyncGenerator[Message]:
-        """The messages of an operation, whatever happens; its own or those of a shared one."""
-        shared = self._shared
+        """The messages of an operation, whatever happens; its own or those of a shared one.
+
+        They keep no variables but those that the operation declares: a request may hold others,
+        of any size, and some operations never end.
+        """
+        shared, request = self._shared, _needed(prepared, request)
         if shared is None or _root_field(prepared, request) not in shared.fields:
             return self._run(prepared, request, context)
         return self._follow(prepared, request, shared.make_context)
@@ -140,6 +144,22 @@ class _Running:
         self.followers = 0
         self.newest = Newest[Message]()
         self.task: asyncio.Task[None] | None = None
+
+
+async def break_off(error: Exception) -> AsyncGenerator[Message]:
+    """The messages of an operation that failed in a way nobody expected; it is logged."""
+    _log.error("stream_failed", exc_info=error)
+    yield _BROKEN
+
+
+def _needed(prepared: PreparedDocument, request: OperationRequest) -> OperationRequest:
+    """The request without what its operation cannot see."""
+    operation = prepared.operations.get(request.operation_name)
+    declared = operation.variable_definitions or () if operation else ()
+    names = {definition.variable.name.value for definition in declared}
+    given = request.variables or {}
+    variables = {name: given[name] for name in given.keys() & names}
+    return request._replace(variables=variables, extensions=None)
 
 
 def _root_field(prepared: PreparedDocument, request: OperationRequest) -> str | None:

@@ -1,6 +1,7 @@
 """Shared streams: one execution and one encoding for all who ask for the same in the same words."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -55,6 +56,11 @@ class Subscription:
                 start += 1
         finally:
             runs.ended += 1
+
+    @strawberry.subscription
+    async def mine(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
+        yield 1
+        await info.context.runs.tick.wait()
 
     @strawberry.subscription
     async def dull(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
@@ -147,6 +153,20 @@ async def test_other_words_run_by_themselves(room: Room, runs: Runs) -> None:
     assert len(runs.begun) == room.streams.running == 5
     for each in opened:
         await each.aclose()
+
+
+async def test_undeclared_variables_are_let_go(room: Room) -> None:
+    """An operation may last for days."""
+
+    class Large(dict[str, object]):
+        """An object that can be watched."""
+
+    large = Large()
+    gone = weakref.ref(large)
+    async with aclosing(room.open("subscription { mine }", undeclared=large)) as messages:
+        del large
+        await anext(messages)
+        assert gone() is None
 
 
 @pytest.mark.parametrize(
