@@ -6,6 +6,7 @@ are those of its reference implementation, and a test compares them (decision 22
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from copy import copy
@@ -18,7 +19,7 @@ import structlog
 from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.streams import Message, Streams, break_off
+from resolvers.streams import Message, StreamKey, Streams, break_off
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
 
@@ -74,6 +75,7 @@ class SocketHandler(Generic[Context]):
         self._is_init_received = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._followed = Counter[StreamKey]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._place = ExitStack()
@@ -168,7 +170,7 @@ class SocketHandler(Generic[Context]):
         except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
             return break_off(error)
         # A copy for each: what one operation loaded must not be another's truth, later.
-        return self._streams.open(prepared, request, copy(self._context))
+        return self._streams.open(prepared, request, copy(self._context), self._followed)
 
     async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
         """Run an operation to its end. Its id is free again before its last word is sent."""
