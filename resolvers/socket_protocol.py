@@ -167,10 +167,11 @@ class SocketHandler(Generic[Context]):
         request = _request(payload)
         try:
             prepared = self._documents.prepare(request.query)
+            # A copy for each: what one operation loaded must not be another's truth, later.
+            context = copy(self._context)
+            return self._streams.open(prepared, request, context, self._followed)
         except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
             return break_off(error)
-        # A copy for each: what one operation loaded must not be another's truth, later.
-        return self._streams.open(prepared, request, copy(self._context), self._followed)
 
     async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
         """Run an operation to its end. Its id is free again before its last word is sent."""
