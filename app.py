@@ -73,6 +73,8 @@ def _endpoint(mall: Mall, live: Hub, schema: Schema) -> GraphQLEndpoint[Context]
         shared=Shared(SHARED_FIELDS, requests.anonymous),
         admit=Connections(server.connections_per_user).admit,
         max_body_bytes=server.max_body_bytes,
+        max_frame_bytes=server.socket_frame_max_bytes,
+        allowed_origins=server.origins,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )
 

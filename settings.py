@@ -138,12 +138,19 @@ class ServerSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     processes: int = Field(default=1, ge=1)
     max_body_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    socket_frame_max_bytes: int = Field(default=64 * 1024, gt=0)
+    allowed_origins: str = ""
     connections_per_user: int = Field(default=20, ge=1)
     send_timeout_s: float = Field(default=20.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     ping_timeout_s: float = Field(default=20.0, gt=0)
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Whose pages may open WebSockets besides those of the mall's own origin; `*` is any."""
+        return tuple(filter(None, map(str.strip, self.allowed_origins.split(","))))
 
 
 class JobSettings(BaseSettings):

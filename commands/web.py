@@ -118,7 +118,7 @@ def web_options(server: ServerSettings) -> dict[str, Any]:
     return {
         "http": partial(BoundedHttp, send_timeout_s=server.send_timeout_s),
         "ws": partial(BoundedWebSocket, send_timeout_s=server.send_timeout_s),
-        "ws_max_size": server.max_body_bytes,
+        "ws_max_size": server.socket_frame_max_bytes,
         "ws_ping_interval": server.ping_interval_s,
         "ws_ping_timeout": server.ping_timeout_s,
         # A compressor for each socket would encode anew what is encoded once for all, and take

@@ -19,6 +19,8 @@ from resolvers.streams import Message
 from resolvers.transport_errors import error_entry
 
 _OK: Final = 200
+_LAST_WORDS_S: Final = 5.0
+"""For saying that the time is over; then the answer ends, whether or not anybody reads it."""
 _EXPIRED: Final = Message(
     orjson.dumps([error_entry("UNAUTHENTICATED", "The token has expired")]).decode(), True
 )
@@ -76,9 +78,13 @@ class StreamAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the results end or the client goes away; then end the results."""
-        with self._place:
-            async with aclosing(self._chunks()) as chunks:
-                # Some servers say so by an exception, others end the response themselves.
+        ends_in_s = self._ends_at_s - time.time() + _LAST_WORDS_S
+        with self._place, suppress(TimeoutError):
+            # Some servers say by an exception that the client is gone, others end it themselves.
+            async with (
+                asyncio.timeout(None if math.isinf(ends_in_s) else ends_in_s),
+                aclosing(self._chunks()) as chunks,
+            ):
                 with suppress(ClientDisconnect):
                     response = StreamingResponse(chunks, headers=dict(self._transport.headers))
                     await response(scope, receive, send)
@@ -93,14 +99,14 @@ class StreamAnswer:
             while True:
                 following = following or asyncio.ensure_future(anext(self._messages, None))
                 await asyncio.wait([following], timeout=self._patience_s())
+                if time.time() >= self._ends_at_s:  # first: there may always be a message
+                    yield self._encode(_EXPIRED)
+                    break
                 if following.done():
                     message, following = following.result(), None
                     if message is None:
                         break
                     yield self._encode(message)
-                elif time.time() >= self._ends_at_s:
-                    yield self._encode(_EXPIRED)
-                    break
                 else:
                     yield heartbeat
         finally:

@@ -67,6 +67,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         admit: Admit | None = None,
         shared: Shared[Context] | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
+        max_frame_bytes: int = 64 * 1024,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
         connection_init_timeout_s: float = 10.0,
@@ -81,6 +82,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._make_context = make_context
         self._describe_error = describe_error or _describe_nothing
         self._max_body_bytes = max_body_bytes
+        self._max_frame_bytes = max_frame_bytes
         self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
         self._operations = Operations(schema, self._describe_error)
         self._streams = Streams(self._operations, shared)
@@ -88,7 +90,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._prepare_sockets(on_connect or _welcome)
 
     def _prepare_sockets(self, on_connect: OnConnect) -> None:
-        adapter: Any = partial(SocketAdapter, max_bytes=self._max_body_bytes)
+        adapter: Any = partial(SocketAdapter, max_bytes=self._max_frame_bytes)
         handler: Any = partial(
             SocketHandler,
             documents=self._operations.documents,
@@ -178,7 +180,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         try:
             await self.run(websocket)
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
-            adapter = SocketAdapter(self, websocket, websocket, self._max_body_bytes)
+            adapter = SocketAdapter(self, websocket, websocket, self._max_frame_bytes)
             await adapter.close(*describe_closing(error, self._describe_error))
 
 

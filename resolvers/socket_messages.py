@@ -8,11 +8,17 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+MAX_ID_CHARACTERS: Final = 256
+"""An id is sent with every result; usual ones are UUIDs or small numbers."""
+
 _WITH_PAYLOAD: Final = frozenset({"connection_init", "connection_ack", "ping", "pong"})
 
 
 class InvalidMessage(Exception):
-    """The frame holds no message of the protocol."""
+    """The frame holds no message of the protocol; the text says so to the client."""
+
+    def __init__(self, reason: str = "Invalid message received") -> None:
+        super().__init__(reason)
 
 
 class ClientMessage(NamedTuple):
@@ -41,6 +47,8 @@ def read_message(frame: str | bytes) -> ClientMessage:
     identifier, payload = message.get("id"), message.get("payload")
     if not isinstance(kind, str) or not _is_right(kind, identifier, payload):
         raise InvalidMessage
+    if isinstance(identifier, str) and len(identifier) > MAX_ID_CHARACTERS:
+        raise InvalidMessage(f"An id has at most {MAX_ID_CHARACTERS} characters")
     return ClientMessage(
         kind,
         identifier if isinstance(identifier, str) else "",

@@ -6,11 +6,12 @@ are those of its reference implementation, and a test compares them (decision 22
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from copy import copy
 from datetime import timedelta
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import orjson
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.streams import Streams
+from resolvers.streams import Message, StreamKey, Streams, break_off
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
 
@@ -35,6 +36,11 @@ Yields when they have to ask again (epoch seconds), None for never.
 
 _BAD_REQUEST, _UNAUTHORIZED, _INIT_TIMEOUT = 4400, 4401, 4408
 _ALREADY_SUBSCRIBED, _INIT_TWICE, _UNEXPECTED = 4409, 4429, 4500
+
+_MOST_LAST_WORDS: Final = 20
+"""How many operations that are over may wait to say so, before no more is read."""
+_FRAMES_IN_A_ROW: Final = 50
+"""After so many others have their turn: frames that were sent at once are there at once."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -69,6 +75,7 @@ class SocketHandler(Generic[Context]):
         self._is_init_received = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._followed = Counter[StreamKey]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._place = ExitStack()
@@ -78,8 +85,7 @@ class SocketHandler(Generic[Context]):
         self._close_in(self._init_timeout_s, _INIT_TIMEOUT, "Connection initialisation timeout")
         try:
             async with aclosing(self._socket.frames()) as frames:
-                async for frame in frames:
-                    await self._hear(frame)
+                await self._hear_all(frames)
         finally:
             self._place.close()
             self._stop_timer()
@@ -87,11 +93,28 @@ class SocketHandler(Generic[Context]):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _hear_all(self, frames: AsyncGenerator[str | bytes]) -> None:
+        heard = 0
+        async for frame in frames:
+            await self._hear(frame)
+            await self._wait_for_room()
+            heard += 1
+            if heard % _FRAMES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    async def _wait_for_room(self) -> None:
+        """Read no more from who lets too many last words wait.
+
+        Ids are free again before, so only this bounds what a client costs that never reads.
+        """
+        while len(self._tasks) >= self._most_operations + _MOST_LAST_WORDS:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
     async def _hear(self, frame: str | bytes) -> None:
         try:
             message = read_message(frame)
-        except InvalidMessage:
-            await self._socket.close(_BAD_REQUEST, "Invalid message received")
+        except InvalidMessage as invalid:
+            await self._socket.close(_BAD_REQUEST, str(invalid))
             return
         match message.kind:
             case "connection_init":
@@ -136,27 +159,35 @@ class SocketHandler(Generic[Context]):
             entries = [error_entry(COST_LIMITED, limit)]
             await self._say({"id": message.id, "type": "error", "payload": entries})
         else:
-            self._operations[message.id] = self._begin(self._run(message))
+            running = self._run(message.id, self._open(message.payload))
+            self._operations[message.id] = self._begin(running)
 
-    async def _run(self, message: ClientMessage) -> None:
-        """Run an operation to its end. Its id is free again before its last word is sent."""
-        request = _request(message.payload)
-        head = '{"id":' + orjson.dumps(message.id).decode() + ',"type":'
+    def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
+        """The messages of an operation, which keep of the payload only what they need."""
+        request = _request(payload)
         try:
             prepared = self._documents.prepare(request.query)
             # A copy for each: what one operation loaded must not be another's truth, later.
-            messages = self._streams.open(prepared, request, copy(self._context))
+            context = copy(self._context)
+            return self._streams.open(prepared, request, context, self._followed)
+        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
+            return break_off(error)
+
+    async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
+        """Run an operation to its end. Its id is free again before its last word is sent."""
+        head = '{"id":' + orjson.dumps(identifier).decode() + ',"type":'
+        try:
             async with aclosing(messages):
                 async for result in messages:
                     if result.is_failure:
-                        self._forget(message.id)
+                        self._forget(identifier)
                         await self._socket.send_text(f'{head}"error","payload":{result.text}}}')
                         return
                     await self._socket.send_text(f'{head}"next","payload":{result.text}}}')
-            self._forget(message.id)
+            self._forget(identifier)
             await self._socket.send_text(head + '"complete"}')
         finally:
-            self._forget(message.id)
+            self._forget(identifier)
 
     def _forget(self, identifier: str) -> None:
         """Free the id, unless a later operation has it by now."""

@@ -26,8 +26,8 @@ class SocketAdapter(ASGIWebSocketAdapter):
         """Yield what the client says until the socket is closed, by whomever."""
         while self._is_open():
             frame = await self.ws.receive()
-            if frame["type"] == "websocket.disconnect":
-                return
+            if frame["type"] == "websocket.disconnect" or not self._is_open():
+                return  # what came while it was being closed is not heard
             said: str | bytes = frame.get("text") or frame.get("bytes") or b""
             if self._is_too_big(said):
                 await self.close(_MESSAGE_TOO_BIG, "Message too big")

@@ -83,3 +83,16 @@ def test_links_begin_where_the_mall_is_reached(
     sharing = SharingSettings(public_url=public_url)
     moved = replace(settings, server=ServerSettings(host=host), sharing=sharing)
     assert moved.public_url == expected
+
+
+@pytest.mark.parametrize(
+    ("pasted", "understood"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        (" https://a.example, https://b.example,", ("https://a.example", "https://b.example")),
+    ],
+)
+def test_origins_are_read_as_they_are_pasted(pasted: str, understood: tuple[str, ...]) -> None:
+    """Separated by commas, with blanks or without."""
+    assert ServerSettings(allowed_origins=pasted).origins == understood

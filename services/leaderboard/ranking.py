@@ -20,6 +20,8 @@ from services.leaderboard.standings import Entry, Standing
 from services.transaction import reading
 
 GOOD_FOR_S = 1.0
+FAILED_FOR_S = 3.0
+"""For so long nobody tries again: a statement that is too slow would follow the other."""
 MOST_LINES = 100
 
 _log = structlog.get_logger(__name__)
@@ -122,6 +124,7 @@ class Ranking:
         self._redis_away_until_s = 0.0
         self._asked: dict[Board, _Question] = {}
         self._known: dict[Board, tuple[float, _Question]] = {}
+        self._failed: dict[Board, tuple[float, Exception]] = {}
         self._runners: dict[Board, asyncio.Task[None]] = {}
 
     @property
@@ -137,7 +140,7 @@ class Ranking:
     async def lines(self, board: Board, user_ids: Collection[int] = (), window: int = 1) -> Lines:
         """The first 100 lines of a board, and those around the users; up to a second old.
 
-        Raises ServiceUnavailable when PostgreSQL is away as well.
+        Raises ServiceUnavailable when PostgreSQL is away as well, or was a moment ago.
         """
         known_at_s, known = self._known.get(board, (0.0, None))
         if known and known.covers(user_ids, window) and time.monotonic() < known_at_s + GOOD_FOR_S:
@@ -157,22 +160,34 @@ class Ranking:
             del self._runners[board]
 
     async def _answer(self, board: Board, question: _Question) -> None:
+        started_at_s = time.monotonic()  # what commits while it runs may be missing in the answer
         try:
-            async with reading(self._read) as session:
-                lines = await rank_by_sql(
-                    session,
-                    board,
-                    top=MOST_LINES,
-                    user_ids=question.user_ids,
-                    window=question.window,
-                )
+            self._raise_if_failed(board)
+            lines = await self._ask(board, question)
         except Exception as error:  # noqa: BLE001 — it belongs to whoever asked, not to the loop
+            self._failed.setdefault(board, (time.monotonic() + FAILED_FOR_S, error))
             question.answer.set_exception(error)
             question.answer.exception()  # whoever asked may have gone
         else:
             question.answer.set_result(lines)
             self._known = {key: held for key, held in self._known.items() if self._is_good(held)}
-            self._known[board] = (time.monotonic(), question)
+            self._known[board] = (started_at_s, question)
+
+    def _raise_if_failed(self, board: Board) -> None:
+        now_s = time.monotonic()
+        self._failed = {key: held for key, held in self._failed.items() if now_s < held[0]}
+        if board in self._failed:
+            raise self._failed[board][1].with_traceback(None)
+
+    async def _ask(self, board: Board, question: _Question) -> Lines:
+        async with reading(self._read) as session:
+            return await rank_by_sql(
+                session,
+                board,
+                top=MOST_LINES,
+                user_ids=question.user_ids,
+                window=question.window,
+            )
 
     @staticmethod
     def _is_good(held: tuple[float, _Question]) -> bool:

@@ -1,10 +1,13 @@
 """A value that changes, and those who follow it: a slow one sees the newest, never a queue."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, Generic, TypeVar
 
 ValueT = TypeVar("ValueT")
+
+_WOKEN_AT_ONCE: Final = 50
+"""Of thousands who follow; others have their turn between one slice and the next."""
 
 
 class Newest(Generic[ValueT]):
@@ -13,7 +16,7 @@ class Newest(Generic[ValueT]):
     However many follow and however slowly, only one value is kept.
     """
 
-    __slots__ = ("_changed", "_failure", "_is_over", "_value", "_version")
+    __slots__ = ("_failure", "_is_over", "_value", "_version", "_waiting")
 
     def __init__(self) -> None:
         """There is no value yet: followers wait for the first."""
@@ -21,7 +24,7 @@ class Newest(Generic[ValueT]):
         self._version = 0
         self._is_over = False
         self._failure: Exception | None = None
-        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -51,8 +54,8 @@ class Newest(Generic[ValueT]):
         self._wake()
 
     def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        waiting, self._waiting = list(self._waiting), {}
+        _wake_in_slices(waiting)
 
     async def follow(self) -> AsyncGenerator[ValueT]:
         """Yield the value as soon as there is one, then, whenever it changed, the newest."""
@@ -66,4 +69,21 @@ class Newest(Generic[ValueT]):
             elif self._is_over:
                 return
             else:
-                await self._changed.wait()
+                await self._wait()
+
+    async def _wait(self) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting[woken] = None
+        try:
+            await woken
+        finally:
+            self._waiting.pop(woken, None)
+
+
+def _wake_in_slices(waiting: Sequence[asyncio.Future[None]], first: int = 0) -> None:
+    after = first + _WOKEN_AT_ONCE
+    for woken in waiting[first:after]:
+        if not woken.done():  # its follower may have left
+            woken.set_result(None)
+    if after < len(waiting):
+        asyncio.get_running_loop().call_soon(_wake_in_slices, waiting, after)

@@ -17,6 +17,8 @@ ValueT = TypeVar("ValueT")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _RETRY_S = 1.0
+_SHOWN_AT_ONCE = 50
+"""Of thousands of values that changed; others have their turn between, and who follows too."""
 
 
 class Watch(Generic[KeyT, ValueT]):
@@ -130,8 +132,10 @@ class Watch(Generic[KeyT, ValueT]):
             self._fail(keys, error)
             return False
         self._is_failing = False
-        for key in keys:
+        for shown, key in enumerate(keys, start=1):
             self._show(key, found.get(key))
+            if shown % _SHOWN_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return True
 
     def _show(self, key: KeyT, value: ValueT | None) -> None:

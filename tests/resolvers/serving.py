@@ -21,6 +21,7 @@ from settings import ServerSettings
 
 SECRET = "SELECT password FROM users"
 MAX_BODY_BYTES = 20_000
+MAX_FRAME_BYTES = 15_000
 
 
 class NotAllowedError(Exception):
@@ -234,6 +235,7 @@ def make_endpoint(**options: Any) -> GraphQLEndpoint[Caller]:
         describe_error=describe_error,
         on_connect=on_connect,
         max_body_bytes=MAX_BODY_BYTES,
+        max_frame_bytes=MAX_FRAME_BYTES,
         **options,
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -116,6 +116,25 @@ async def test_who_reads_now_and_then_costs_no_more() -> None:
             await deaf.sip(10 * FRAME_BYTES)
             assert len(server.server_state.connections) == 1
             assert buffered_bytes(server) <= HIGH_WATER_BYTES + 2 * FRAME_BYTES
+
+
+async def test_operations_that_are_over_do_not_pile_up() -> None:
+    """Their ids are free, but what they have to say waits: then no more is read."""
+    async with serving() as (address, server), Deaf(address) as deaf:
+        before = len(asyncio.all_tasks())
+        async with asyncio.timeout(20):
+            with suppress(ConnectionError):
+                for batch in range(300):
+                    await ask_for_nothing(deaf, range(100 * batch, 100 * batch + 100))
+                    await asyncio.sleep(0.005)  # what was asked runs, and forgets its id
+                    assert len(asyncio.all_tasks()) - before <= 130
+        await until_gone(server, HIGH_WATER_BYTES + 2 * FRAME_BYTES)
+
+
+async def ask_for_nothing(deaf: Deaf, identifiers: Iterable[int]) -> None:
+    payload = {"query": "{ " + "x" * 1000 + " }"}
+    for number in identifiers:
+        await deaf.say({"id": str(number), "type": "subscribe", "payload": payload})
 
 
 async def answers(socket: ClientConnection) -> None:

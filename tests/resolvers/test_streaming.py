@@ -1,13 +1,19 @@
 """Subscriptions over HTTP: server-sent events and multipart."""
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import httpx2
 import pytest
 
+from resolvers.answers import StreamAnswer
+from resolvers.media_types import wanted
+from resolvers.streams import Message
 from tests.resolvers.serving import ENDLESS, make_endpoint, serve, wait_until_endless_ends
 
 EVENTS = "text/event-stream"
@@ -97,6 +103,37 @@ async def test_the_source_ends_when_the_client_leaves(client: httpx2.AsyncClient
             break
         assert len(ENDLESS) == 1
     await wait_until_endless_ends()
+
+
+async def test_a_stream_ends_with_its_token_however_much_there_is_to_say() -> None:
+    ends_at_s = time.time() + 0.2
+    endpoint = make_endpoint(admit=lambda _: nullcontext(ends_at_s))
+    async with serve(endpoint) as address, httpx2.AsyncClient(base_url=f"http://{address}") as who:
+        *_, before, last = events(await ask(who, "subscription { count(to: 2000000000) }", EVENTS))
+    assert before[1]["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
+    assert last == ("complete", None)
+
+
+async def test_a_stream_ends_with_its_token_though_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resolvers.answers._LAST_WORDS_S", 0.05)
+    transport = wanted(EVENTS.encode()).stream
+    assert transport
+    place, given_back = ExitStack(), list[bool]()
+    place.callback(given_back.append, True)
+
+    async def messages() -> AsyncGenerator[Message]:
+        while True:
+            yield Message('{"data":null}')
+
+    async def never(_: object = None) -> Any:
+        await asyncio.Event().wait()
+
+    answer = StreamAnswer(messages(), transport, place, time.time())
+    async with asyncio.timeout(5):
+        await answer({"type": "http", "asgi": {"spec_version": "2.4"}}, never, never)
+    assert given_back == [True]
 
 
 async def test_a_stream_does_not_hold_up_a_stop(

@@ -1,6 +1,8 @@
-"""Shared streams: one execution and one encoding for all who ask for the same in the same words."""
+"""Shared streams: one execution and one encoding for all who ask for the same."""
 
 import asyncio
+import weakref
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from structlog.testing import capture_logs
 
 from resolvers.operation_requests import OperationRequest
 from resolvers.operations import Operations
-from resolvers.streams import Message, Shared, Streams
+from resolvers.streams import Message, Shared, StreamKey, Streams
 
 
 @dataclass
@@ -20,6 +22,8 @@ class Runs:
 
     begun: list[str | None] = field(default_factory=list)
     ended: int = 0
+    asked: int = 0
+    fails: int = 0
     tick: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next(self) -> None:
@@ -45,7 +49,10 @@ class Query:
 @strawberry.type
 class Subscription:
     @strawberry.subscription
-    async def who(self, info: strawberry.Info[Asker], start: int = 0) -> AsyncGenerator[str]:
+    async def who(
+        self, info: strawberry.Info[Asker], start: int = 0, other: int = 0
+    ) -> AsyncGenerator[str]:
+        del other
         runs = info.context.runs
         runs.begun.append(info.context.name)
         try:
@@ -55,6 +62,20 @@ class Subscription:
                 start += 1
         finally:
             runs.ended += 1
+
+    @strawberry.subscription
+    async def mine(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
+        yield 1
+        await info.context.runs.tick.wait()
+
+    @strawberry.subscription
+    async def flaky(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int | None]:
+        runs = info.context.runs
+        while True:
+            runs.asked += 1
+            is_failing, runs.fails = runs.fails > 0, max(0, runs.fails - 1)
+            yield 2**40 if is_failing else runs.asked  # too large for an Int
+            await runs.tick.wait()
 
     @strawberry.subscription
     async def dull(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
@@ -83,10 +104,12 @@ def operations() -> Operations:
 
 @pytest.fixture
 def streams(operations: Operations, runs: Runs) -> Streams[Asker]:
-    shared = frozenset({"who", "dull", "broken"})
+    shared = frozenset({"who", "dull", "broken", "flaky"})
     return Streams(operations, Shared(shared, lambda: Asker(None, runs)))
 
 
+FLAKY = "subscription { flaky }"
+TWO_VARIABLES = "subscription ($start: Int, $other: Int) { who(start: $start, other: $other) }"
 WHO = "subscription ($start: Int) { who(start: $start) }"
 
 
@@ -97,11 +120,16 @@ class Room:
         self.streams, self.operations, self.runs = streams, operations, runs
 
     def open(
-        self, query: str, name: str = "alice", operation: str | None = None, **variables: object
+        self,
+        query: str,
+        name: str = "alice",
+        operation: str | None = None,
+        followed: Counter[StreamKey] | None = None,
+        **variables: object,
     ) -> AsyncGenerator[Message]:
         request = OperationRequest(query, variables, operation, None)
         prepared = self.operations.documents.prepare(query)
-        return self.streams.open(prepared, request, Asker(name, self.runs))
+        return self.streams.open(prepared, request, Asker(name, self.runs), followed)
 
 
 @pytest.fixture
@@ -132,14 +160,16 @@ async def test_all_get_the_very_same_message(room: Room, runs: Runs) -> None:
     assert len(runs.begun) == 2
 
 
-async def test_other_words_run_by_themselves(room: Room, runs: Runs) -> None:
-    """Another variable, document, or name is another stream; the order of variables is not."""
+async def test_what_asks_for_something_else_is_another_stream(room: Room, runs: Runs) -> None:
+    """Another variable, document, or name; not the order of variables, nor what means nothing."""
     two = "subscription A { who } subscription B { who }"
     opened = [
-        room.open(WHO, start=1, x=1),
-        room.open(WHO, x=1, start=1),
-        room.open(WHO, start=2, x=1),
-        room.open(WHO + " "),
+        room.open(TWO_VARIABLES, start=1, other=1),
+        room.open(TWO_VARIABLES, other=1, start=1),
+        room.open(TWO_VARIABLES, start=2, other=1),
+        room.open(WHO),
+        room.open(WHO, undeclared=1),
+        room.open(f" # as before\n{WHO},"),
         room.open(two, operation="A"),
         room.open(two, operation="B"),
     ]
@@ -149,14 +179,88 @@ async def test_other_words_run_by_themselves(room: Room, runs: Runs) -> None:
         await each.aclose()
 
 
+async def test_undeclared_variables_are_let_go(room: Room) -> None:
+    """An operation may last for days."""
+
+    class Large(dict[str, object]):
+        """An object that can be watched."""
+
+    large = Large()
+    gone = weakref.ref(large)
+    async with aclosing(room.open("subscription { mine }", undeclared=large)) as messages:
+        del large
+        await anext(messages)
+        assert gone() is None
+
+
 @pytest.mark.parametrize(
-    "query", ["subscription { ...F } fragment F on Subscription { who }", "{ hello }"]
+    "query",
+    [
+        "subscription { ...F } fragment F on Subscription { who }",
+        "subscription { ... { who } }",
+        "subscription { who ...F } fragment F on Subscription { ... on Subscription { who } }",
+    ],
 )
+async def test_fragments_are_no_way_around(room: Room, query: str, runs: Runs) -> None:
+    async with aclosing(room.open(query)) as messages:
+        assert (await anext(messages)).text == '{"data":{"who":"None 0"}}'
+        assert (runs.begun, room.streams.running) == ([None], 1)
+
+
+async def test_a_connection_follows_a_few_at_a_time(room: Room) -> None:
+    """Each is work for everybody; the same again, and another after one has ended, is none."""
+    followed = Counter[StreamKey]()
+    opened = [room.open(WHO, followed=followed, start=number) for number in (1, 2, 3, 4, 4)]
+    sixth = room.open(WHO, followed=followed, start=5)
+    await asyncio.gather(*map(anext, opened))
+    refused = [message async for message in sixth]
+    assert [(message.is_failure, "COST_LIMITED" in message.text) for message in refused] == [
+        (True, True)
+    ]
+    async with aclosing(room.open(WHO, start=5)) as on_another_connection:
+        assert not (await anext(on_another_connection)).is_failure
+    await opened[0].aclose()
+    opened.append(room.open(WHO, followed=followed, start=5))
+    assert not (await anext(opened[-1])).is_failure
+    for each in opened:
+        await each.aclose()
+    assert not followed
+
+
+async def test_an_error_takes_no_good_results_place(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again soon; meanwhile who joins begins with what was good."""
+    monkeypatch.setattr("resolvers.streams._RETRY_S", 0)
+    with capture_logs():
+        async with aclosing(room.open(FLAKY)) as follower:
+            assert (await anext(follower)).text == '{"data":{"flaky":1}}'
+            runs.fails = 3
+            runs.next()
+            following = asyncio.ensure_future(anext(follower))
+            while runs.fails:
+                async with aclosing(room.open(FLAKY)) as late:
+                    assert (await anext(late)).text == '{"data":{"flaky":1}}'
+                await asyncio.sleep(0)
+            assert (await following).text == '{"data":{"flaky":5}}'
+
+
+async def test_who_begins_with_an_error_is_told_of_better(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.streams._RETRY_S", 0)
+    runs.fails = 2
+    with capture_logs():
+        async with aclosing(room.open(FLAKY)) as follower:
+            assert (await anext(follower)).has_errors
+            assert (await anext(follower)).text == '{"data":{"flaky":3}}'
+
+
+@pytest.mark.parametrize("query", ["subscription { mine }", "{ hello }"])
 async def test_what_is_not_shared_is_the_askers_own(room: Room, query: str) -> None:
     async with aclosing(room.open(query, "alice")) as messages:
-        message = await anext(messages)
-    assert "None" not in message.text
-    assert room.streams.running == 0
+        await anext(messages)
+        assert room.streams.running == 0
 
 
 async def test_a_slow_follower_gets_the_newest(room: Room, runs: Runs) -> None:
@@ -199,4 +303,18 @@ async def test_what_cannot_start_is_told_to_all(room: Room) -> None:
     for _ in range(2):
         messages = [message async for message in room.open(WHO, start="x")]
         assert [message.is_failure for message in messages] == [True]
+    assert room.streams.running == 0
+
+
+async def test_what_cannot_be_encoded_is_an_error(room: Room) -> None:
+    """Variables may be nested deeper than the encoder goes."""
+    nested: list[object] = []
+    for _ in range(300):
+        nested = [nested]
+    with capture_logs() as logs:
+        messages = [message async for message in room.open(WHO, start=nested)]
+    assert [(message.is_failure, "INTERNAL" in message.text) for message in messages] == [
+        (True, True)
+    ]
+    assert [line["event"] for line in logs] == ["stream_failed"]
     assert room.streams.running == 0

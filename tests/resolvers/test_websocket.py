@@ -14,7 +14,7 @@ from websockets.typing import Origin, Subprotocol
 
 from tests.resolvers.serving import (
     ENDLESS,
-    MAX_BODY_BYTES,
+    MAX_FRAME_BYTES,
     SECRET,
     make_endpoint,
     serve,
@@ -162,9 +162,31 @@ async def test_malformed_messages_close_with_4400(address: str, frame: str | byt
     assert logs == []
 
 
+async def test_an_id_has_a_limit(address: str) -> None:
+    """It is kept, and sent with every result."""
+    async with greeted(address) as socket:
+        message = {"id": "x" * 256, "type": "subscribe", "payload": {"query": "{ hello }"}}
+        await socket.send(json.dumps(message))
+        assert [(await read(socket))["id"] for _ in range(2)] == ["x" * 256] * 2
+        await socket.send(json.dumps({**message, "id": "x" * 257}))
+        assert await closing(socket) == (4400, "An id has at most 256 characters")
+
+
+async def test_what_nobody_declared_is_not_kept(address: str) -> None:
+    """However it is nested, and for however long the operation runs."""
+    nested: list[Any] = []
+    for _ in range(300):
+        nested = [nested]
+    async with greeted(address) as socket:
+        query = "query ($text: String) { parameters echo(text: $text) }"
+        await subscribe(socket, query, variables={"text": "a", "nested": nested})
+        data = (await read(socket))["payload"]["data"]
+    assert data == {"parameters": {"text": "a"}, "echo": "ared"}
+
+
 async def test_a_message_that_is_too_big_closes(address: str) -> None:
     async with greeted(address) as socket:
-        await socket.send(json.dumps({"type": "ping", "payload": {"x": "x" * MAX_BODY_BYTES}}))
+        await socket.send(json.dumps({"type": "ping", "payload": {"x": "x" * MAX_FRAME_BYTES}}))
         assert await closing(socket) == (1009, "Message too big")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,40 @@ async def test_all_followers_wake() -> None:
     await asyncio.sleep(0)
     newest.put(7)
     assert await asyncio.gather(*waiting) == [7] * 100
+
+
+async def test_thousands_do_not_wake_at_once() -> None:
+    """Others have their turn between; who leaves meanwhile holds nobody up."""
+    newest, seen = Newest[int](), list[int]()
+
+    async def follow() -> None:
+        async for value in newest.follow():
+            seen.append(value)
+
+    async with asyncio.TaskGroup() as tasks:
+        followers = [tasks.create_task(follow()) for _ in range(1000)]
+        await asyncio.sleep(0)
+        newest.put(7)
+        counts = [0]
+        while len(seen) < 900:
+            await asyncio.sleep(0)
+            counts.append(len(seen))
+        assert max(now - before for before, now in pairwise(counts)) <= 50
+        for leaving in followers[950:]:
+            leaving.cancel()
+        newest.close()
+    assert seen == [7] * 950
+    assert not newest._waiting
+
+
+async def test_who_left_is_forgotten() -> None:
+    """Also while nothing changes."""
+    newest = Newest[int]()
+    following = asyncio.ensure_future(anext(newest.follow()))
+    await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert not newest._waiting
 
 
 async def test_a_last_value_comes_before_the_failure() -> None:

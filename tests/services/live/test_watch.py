@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
@@ -68,6 +69,26 @@ async def test_what_did_not_change_is_not_shown(watch: Watch[str, int], source: 
         source.values["a"] = 2
         watch.touch_all()
         assert await following == 2
+
+
+async def test_thousands_of_changes_give_way_to_others(
+    watch: Watch[str, int], source: Source
+) -> None:
+    """All that was read is shown, some fifty at a time."""
+    source.values = {str(number): number for number in range(1000)}
+    seen, counts = list[int](), [0]
+
+    async def follow(key: str) -> None:
+        async with aclosing(watch.follow(key)) as values:
+            seen.append(await anext(values) or 0)
+
+    async with asyncio.TaskGroup() as tasks:
+        for key in source.values:
+            tasks.create_task(follow(key))
+        while len(seen) < 1000:
+            await asyncio.sleep(0)
+            counts.append(len(seen))
+    assert max(now - before for before, now in pairwise(counts)) <= 50
 
 
 async def test_bursts_are_read_rarely(watch: Watch[str, int], source: Source) -> None:
