@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.imports import connect
+from benchmarks.memory import read_peak_mib
 from benchmarks.servers import SECRET, Bench, bench
 from services.notifications.open import open_providers
 from services.notifications.providers import PushMessage, PushProvider, Sent
@@ -201,10 +202,7 @@ def _with_worker(
     until: str,
     begin: Callable[[], None],
 ) -> tuple[float, float]:
-    """Begin something and let a worker run until the query says how long it took; and its RSS.
-
-    Not what `wait4` says of it: that begins with the size of whoever started the process.
-    """
+    """Begin something and let a worker run until the query says how long it took; and its peak."""
     process = subprocess.Popen([sys.executable, "cli.py", "worker"], cwd=_ROOT, env=environment)
     try:
         begin()
@@ -214,17 +212,10 @@ def _with_worker(
                 states = asyncio.run(_fetch(bench, _STATES))
                 raise RuntimeError(f"{recipients:,} recipients took too long: {states}")
             time.sleep(_LOOK_EVERY_S)
-        return duration_s, _peak_mib(process.pid)
+        return duration_s, read_peak_mib(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def _peak_mib(pid: int) -> float:
-    """The most memory that a running process has held so far."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (peak_kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(peak_kib) / 1024
 
 
 async def _execute(bench: Bench, statements: tuple[str, ...], *arguments: object) -> None:

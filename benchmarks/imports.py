@@ -12,9 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from benchmarks.memory import read_peak_mib
 from benchmarks.servers import Bench
 
 _ROOT = Path(__file__).parent.parent
+_LOOK_EVERY_S = 0.1
 _ADD_POOL = """
     INSERT INTO exchange_items (name, points, stock, total_stock, type, config)
     VALUES ('imported codes', 10, 0, 0, 'coupon', '{}') RETURNING id
@@ -80,12 +82,21 @@ def _measure(
         text=True,
     )
     assert process.stdout is not None
+    peak_mib = _watch(process)
     said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
     duration_s = time.perf_counter() - started_at_s
-    if status or f"{lines:,} imported" not in said:
+    if process.returncode or f"{lines:,} imported" not in said:
         raise RuntimeError(f"{name} went wrong: {said}")
-    return Import(name, lines, duration_s, bare_duration_s, used.ru_maxrss / 1024)
+    return Import(name, lines, duration_s, bare_duration_s, peak_mib)
+
+
+def _watch(process: subprocess.Popen[str]) -> float:
+    """Wait for its end; the most memory it was seen to have held, in MiB."""
+    peak_mib = 0.0
+    while process.poll() is None:
+        peak_mib = max(peak_mib, read_peak_mib(process.pid))
+        time.sleep(_LOOK_EVERY_S)
+    return peak_mib
 
 
 async def connect(database_url: str) -> asyncpg.Connection:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from services.errors import ServiceUnavailable
+from services.errors import ServiceUnavailable, said
 from services.job_claims import Claim, keep_claim
 from services.mall import Mall
 from services.transaction import reading
@@ -39,7 +39,7 @@ async def _keep(mall: Mall, claim: Claim, lost: asyncio.Event) -> None:
                 due_at = mall.clock() + timedelta(seconds=resend_s)
                 is_ours = await keep_claim(session, claim, due_at)
         except ServiceUnavailable as error:  # at worst the row falls due and another takes it
-            _log.warning("claim_not_kept", id=claim.id, error=f"{type(error).__name__}: {error}")
+            _log.warning("claim_not_kept", id=claim.id, error=said(error))
             wait_s = min(_TRY_AGAIN_S, resend_s / 3)
             continue
         wait_s = resend_s / 3

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs.broker import send
 from jobs.job import Job
+from services.errors import said
 from services.mall import Mall
 from services.outbox import CHANNEL, next_due, note_not_sent, take_due
 from services.transaction import is_store_away, reading, transaction
@@ -55,7 +56,7 @@ class Relay:
             except Exception as error:
                 if not is_store_away(error):
                     raise
-                _log.warning("relay_interrupted", error=_said(error))
+                _log.warning("relay_interrupted", error=said(error))
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def relay_once(self) -> int:
@@ -72,7 +73,7 @@ class Relay:
             try:
                 await asyncio.to_thread(send, self.broker, self.jobs[name], ids)
             except Exception as error:  # noqa: BLE001 — of whatever broker; the rows stay due
-                _log.warning("broker_away", job=name, rows=len(ids), error=_said(error))
+                _log.warning("broker_away", job=name, rows=len(ids), error=said(error))
                 await self._give_back(ids)
         return sum(map(len, taken.values()))
 
@@ -128,8 +129,3 @@ class Relay:
                 if not raw.is_closed():
                     await raw.remove_listener(CHANNEL, hear)
                 await connection.invalidate()  # with it goes the lock that counts
-
-
-def _said(error: Exception) -> str:
-    """Some errors have no text but their type."""
-    return f"{type(error).__name__}: {error}"

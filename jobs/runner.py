@@ -19,7 +19,7 @@ import structlog
 from jobs.job import Job, Queue, SetJob, StepJob, TalkJob
 from jobs.keeper import kept
 from services.backoff import pause_s
-from services.errors import ServiceUnavailable
+from services.errors import ServiceUnavailable, said
 from services.job_claims import Claim, claim_row, close_claimed, give_back, hold_claim
 from services.mall import Mall
 from services.outbox import Message, lock_open, mark_done, note_failure, note_not_sent
@@ -172,7 +172,7 @@ class Runner:
                 again_s = _again_s(message)
                 now = mall.clock()
                 due_at = None if again_s is None else now + timedelta(seconds=again_s)
-                text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+                text = said(error)[:_LONGEST_ERROR]
                 if await note_failure(session, identifier, text, now, due_at, claim):
                     _log.error(
                         "job_failed", job=job.name, id=identifier, again_s=again_s, exc_info=error
@@ -180,8 +180,7 @@ class Runner:
 
 
 def _log_interruption(job: Job, ids: Sequence[int], error: Exception) -> None:
-    text = f"{type(error).__name__}: {error}"
-    _log.warning("job_interrupted", job=job.name, rows=len(ids), error=text)
+    _log.warning("job_interrupted", job=job.name, rows=len(ids), error=said(error))
 
 
 def _is_interruption(error: Exception) -> bool:

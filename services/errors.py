@@ -8,6 +8,11 @@ from datetime import datetime
 from models.catalogue import LimitPeriod
 
 
+def said(error: BaseException) -> str:
+    """What an error says, with its type: some have no other text."""
+    return f"{type(error).__name__}: {error}"
+
+
 class MallError(Exception):
     """Anything the mall refuses knowingly."""
 

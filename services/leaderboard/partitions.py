@@ -1,4 +1,4 @@
-"""The months of `rank_history`: each a table of its own, made when its first day is kept.
+"""The months of `rank_history`: each a table of its own, made some days ahead.
 
 Only the snapshots write here, one at a time, so they make what they need, and drop whole months
 that nobody can ask for any more, which costs nothing per row.

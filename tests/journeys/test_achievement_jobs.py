@@ -126,8 +126,20 @@ async def test_who_is_past_a_new_one_gets_it_by_a_walk(mall: Mall, client: Clien
     assert await execute(
         mall, "SELECT username FROM users JOIN user_achievements ON user_id = id ORDER BY id"
     ) == [("member-0",), ("member-4",), ("member-5",), ("member-6",)]
+    told = "SELECT payload->>'user_id' AS who FROM outbox WHERE job = 'achievement_unlocked'"
+    assert len(await execute(mall, told)) == 4  # it grants points: they are told
     asked = "SELECT payload FROM outbox WHERE job = 'unlock_reached' ORDER BY id"
     assert [row.payload for row in await execute(mall, asked)] == [{"after": 3}, {"after": 6}]
     async with transaction(mall.stores.write) as session:
         again = await catch_up(session, 0, clock=mall.clock, zone=mall.zone)
     assert (again.members, again.unlocked) == (7, 0)
+
+
+async def test_nobody_is_told_of_what_was_long_ago(mall: Mall, client: Client) -> None:
+    """A walk finds what was reached before: it is there, and brings nothing to be woken for."""
+    await complete(client, "alice", await add_task(mall))
+    await add_achievement(mall, "one_task", points_reward=0, version=2)
+    async with transaction(mall.stores.write) as session:
+        assert (await catch_up(session, 0, clock=mall.clock, zone=mall.zone)).unlocked == 1
+    assert await unlocked_by(client, "alice") == {"one_task"}
+    assert await execute(mall, "SELECT id FROM outbox WHERE job = 'achievement_unlocked'") == []

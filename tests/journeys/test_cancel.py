@@ -59,6 +59,15 @@ async def test_exactly_the_lots_that_paid_get_their_points_back(
     assert (stock, reason) == (1, "改主意了")
 
 
+async def test_an_exchange_that_nobody_counted_can_be_cancelled(mall: Mall, client: Client) -> None:
+    """A process of an earlier version made it: the count of exchanges does not go below none."""
+    await give_points(mall, await add_user(mall, "alice"), 90)
+    exchange_id = await _take(mall, client, type="physical", config={}, points=90)
+    await execute(mall, "UPDATE users SET exchanges_made = 0")
+    assert (await _cancel(client, exchange_id))["refundedPoints"] == 90
+    assert await execute(mall, "SELECT exchanges_made FROM users WHERE points > 0") == [(0,)]
+
+
 async def test_points_of_lots_that_ended_stay_lost_and_are_reported(
     mall: Mall, client: Client, clock: MovableClock
 ) -> None:

@@ -90,6 +90,17 @@ async def test_the_job_keeps_each_day_once(mall: Mall, clock: MovableClock) -> N
     ]
 
 
+async def test_the_next_month_is_there_before_it_begins(mall: Mall, clock: MovableClock) -> None:
+    """Making it shuts readers out: not while everybody is ranked."""
+    clock.now = datetime.fromisoformat("2026-11-27T12:00:00+08:00")
+    await look_at_schedule(mall, (_JOB,))
+    clock.advance(days=1)
+    await look_at_schedule(mall, (_JOB,))
+    await run_due(mall, jobs_named(_JOB))
+    (found,) = await execute(mall, "SELECT to_regclass('rank_history_2026_12')::text AS month")
+    assert found.month == "rank_history_2026_12"
+
+
 async def test_a_year_is_kept(mall: Mall, clock: MovableClock) -> None:
     """Months that nobody can ask for go, as a whole; what is older is not caught up with."""
     await give_points(mall, await add_user(mall), 10)
