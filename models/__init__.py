@@ -17,7 +17,14 @@ from models.notifications import (
 )
 from models.operators import OperatorAction, Reason
 from models.outbox import OutboxMessage, ScheduledJob
-from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
+from models.points import (
+    IdempotencyKey,
+    LotDraw,
+    PointsAuditLog,
+    PointsGrant,
+    PointsRecord,
+    PointsReversal,
+)
 from models.sharing import Invite, Share, ShareVisit
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
@@ -45,6 +52,7 @@ __all__ = [
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",
+    "PointsReversal",
     "PushDelivery",
     "PushPreferences",
     "PushRecord",

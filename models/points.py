@@ -123,6 +123,39 @@ class PointsGrant(Base):
     lapsed_points: Mapped[int] = mapped_column(server_default=text("0"))
 
 
+class PointsReversal(Base):
+    """`points` of a grant that were taken back, as that was found at the moment.
+
+    Some had never reached the balance (withheld), some had expired (lapsed), some were spent
+    (owed); the rest was taken from lots. A trigger refuses UPDATE, DELETE and TRUNCATE.
+    """
+
+    __tablename__ = "points_reversals"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["source", "reference"], ["points_grants.source", "points_grants.reference"]
+        ),
+        CheckConstraint("points > 0", name="points_positive"),
+        CheckConstraint(
+            "withheld_points >= 0 AND lapsed_points >= 0 AND owed_points >= 0"
+            " AND withheld_points + lapsed_points + owed_points <= points",
+            name="parts_in_range",
+        ),
+        Index("ix_points_reversals_source_reference", "source", "reference"),
+        Index("ix_points_reversals_user_id", "user_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    source: Mapped[str]
+    reference: Mapped[str]
+    points: Mapped[int]
+    withheld_points: Mapped[int]
+    lapsed_points: Mapped[int]
+    owed_points: Mapped[int]
+    created_at: Mapped[datetime]
+
+
 class PointsAuditLog(Base):
     """One row for every change of a balance. A trigger refuses UPDATE, DELETE and TRUNCATE."""
 

@@ -104,6 +104,8 @@ class User(Base):
     # last changed.
     ranked_points: Mapped[int] = mapped_column(server_default=text("0"))
     ranked_at: Mapped[datetime | None]
+    # How often that changed without a row of the log: with their number, the version of the rank.
+    ranking_changes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
     # What achievements measure, so that nobody counts rows while a member waits.
     exchanges_made: Mapped[int] = mapped_column(Integer, server_default=text("0"))

@@ -1,4 +1,4 @@
-"""Boards in tests: built, and ranked naively from the audit log."""
+"""Boards in tests: built, and ranked naively from the audit log and the reversals."""
 
 from models.leaderboard import LeaderboardPeriod
 from services.leaderboard.boards import Board, board_at
@@ -13,12 +13,19 @@ MOST = 100
 _RANKING = """
     SELECT row_number() OVER (ORDER BY points DESC, reached_at, user_id) AS rank, user_id, points
     FROM (
-        SELECT log.user_id, CAST(sum(amount) AS bigint) AS points, max(log.created_at) AS reached_at
-        FROM points_audit_log log JOIN users ON users.id = log.user_id AND erased_at IS NULL
-        WHERE action IN ('earn', 'reverse') AND source IS DISTINCT FROM 'opening_balance'
-          AND log.created_at >= coalesce(CAST(:starts AS timestamptz), '-infinity')
-          AND log.created_at < coalesce(CAST(:ends AS timestamptz), 'infinity')
-        GROUP BY log.user_id HAVING sum(amount) > 0
+        SELECT user_id, CAST(sum(counted.points) AS bigint) AS points,
+               max(counted.created_at) AS reached_at
+        FROM (
+            SELECT user_id, source, created_at, amount AS points FROM points_audit_log
+            WHERE action = 'earn'
+            UNION ALL
+            SELECT user_id, source, created_at, -(points - withheld_points) FROM points_reversals
+        ) counted
+        JOIN users ON users.id = user_id AND erased_at IS NULL
+        WHERE counted.points <> 0 AND source IS DISTINCT FROM 'opening_balance'
+          AND counted.created_at >= coalesce(CAST(:starts AS timestamptz), '-infinity')
+          AND counted.created_at < coalesce(CAST(:ends AS timestamptz), 'infinity')
+        GROUP BY user_id HAVING sum(counted.points) > 0
     ) earned ORDER BY rank
 """
 
@@ -30,7 +37,7 @@ async def build(mall: Mall) -> Rebuilt | None:
 
 
 async def log_ranking(mall: Mall, board: Board) -> list[tuple[int, int, int]]:
-    """(rank, user, points) by plain SQL over the audit log."""
+    """(rank, user, points) by plain SQL over the audit log and the reversals."""
     starts, ends = board.starts_at(mall.zone), board.ends_at(mall.zone)
     rows = await execute(mall, _RANKING, starts=starts, ends=ends)
     return [tuple(row) for row in rows]

@@ -15,12 +15,21 @@ from services.announcements import Announcement
 from services.bulk import Writes, in_pieces
 from services.calendar import local_day
 from services.outbox import enqueue
-from services.points.account import Account, is_ranked
+from services.points.account import OPENING_BALANCE, Account, ranked_changes
 
 REFRESH_JOB = "refresh_ranks"
 """Does again, after a crash, what the process that settled does right after its commit."""
 REFRESH_AFTER = timedelta(seconds=5)
 USERS_A_REFRESH = 1_000
+
+RANKED_CHANGES = f"""
+    SELECT user_id, created_at, amount AS points FROM points_audit_log
+    WHERE action = 'earn' AND source IS DISTINCT FROM '{OPENING_BALANCE}'
+    UNION ALL
+    SELECT user_id, created_at, withheld_points - points FROM points_reversals
+    WHERE source <> '{OPENING_BALANCE}' AND points > withheld_points
+"""
+"""The same by the books (`services.points.account.ranked_changes`), as a query."""
 
 _COLUMNS = ("user_id", "day", "points", "last_at")
 _ADD = (
@@ -36,10 +45,10 @@ def save_earnings(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     """
     days: dict[tuple[int, date], tuple[int, datetime]] = {}
     for account in accounts:
-        for entry in filter(is_ranked, account.entries):
-            key = (entry.user_id, local_day(entry.created_at, zone))
-            points, last_at = days.get(key, (0, entry.created_at))
-            days[key] = (points + entry.amount, max(last_at, entry.created_at))
+        for at, change in ranked_changes(account):
+            key = (account.user_id, local_day(at, zone))
+            points, last_at = days.get(key, (0, at))
+            days[key] = (points + change, max(last_at, at))
     if not days:
         return
     rows = [(*key, *earned) for key, earned in sorted(days.items())]

@@ -40,7 +40,8 @@ def _scores(which: str) -> TextClause:
         f"""
         {AFTER_COMMIT}
         SELECT users.id AS user_id,
-               CASE WHEN erased_at IS NULL THEN audit_sequence ELSE {_LAST_VERSION} END AS version,
+               CASE WHEN erased_at IS NULL THEN audit_sequence + ranking_changes
+                    ELSE {_LAST_VERSION} END AS version,
                erased_at IS NOT NULL AS is_erased, recent.*, ranked_points, ranked_at
         FROM users CROSS JOIN LATERAL (
             SELECT {periods} FROM daily_earnings
@@ -60,7 +61,8 @@ _OF_PAGE = _scores("users.id > :after AND ranked_at IS NOT NULL ORDER BY users.i
 class Scored:
     """What a user has on each of the boards, in their order: points and when they last changed.
 
-    `version` grows with every change of the user's account. None on a board: nothing that counts.
+    `version` grows with every change of the user's account or rank. None on a board: nothing that
+    counts.
     """
 
     user_id: int

@@ -1,18 +1,19 @@
 """Whether boards are computed from what the books say: a part of `ledger verify`."""
 
+from services.leaderboard.earnings import RANKED_CHANGES
+
 RANKING_CHECKS: dict[str, str] = {
-    "ranked points are not what the audit log says": """
+    "ranked points are not what was earned and not taken back": f"""
         SELECT 'user ' || users.id AS place,
                'ranked ' || ranked_points || ' at ' || coalesce(ranked_at::text, 'never')
-               || ', log ' || coalesce(log.points, 0) || ' at '
-               || coalesce(log.last_at::text, 'never') AS finding
+               || ', books ' || coalesce(books.points, 0) || ' at '
+               || coalesce(books.last_at::text, 'never') AS finding
         FROM users
-        LEFT JOIN (SELECT user_id, sum(amount) AS points, max(created_at) AS last_at
-                   FROM points_audit_log
-                   WHERE action IN ('earn', 'reverse')
-                     AND source IS DISTINCT FROM 'opening_balance'
-                   GROUP BY user_id) log ON log.user_id = users.id
-        WHERE (ranked_points, ranked_at) IS DISTINCT FROM (coalesce(log.points, 0), log.last_at)
+        LEFT JOIN (SELECT user_id, sum(points) AS points, max(created_at) AS last_at
+                   FROM ({RANKED_CHANGES}) ranked GROUP BY user_id) books
+            ON books.user_id = users.id
+        WHERE (ranked_points, ranked_at)
+              IS DISTINCT FROM (coalesce(books.points, 0), books.last_at)
     """,
     "ranked points are not the earnings of the days": """
         SELECT 'user ' || users.id AS place,

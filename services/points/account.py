@@ -3,7 +3,7 @@
 Plain data. `accounts.py` reads and saves it under lock, `ledger.py` decides what becomes of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -66,6 +66,35 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Reversal:
+    """`points` of a grant that were taken back.
+
+    Of them `withheld_points` had never reached the balance, `lapsed_points` had expired, and
+    `owed_points` were spent; what is left was taken from lots.
+    """
+
+    id: UUID
+    user_id: int
+    source: str
+    reference: str
+    points: int
+    withheld_points: int
+    lapsed_points: int
+    owed_points: int
+    created_at: datetime
+
+    @property
+    def taken_points(self) -> int:
+        """What lots gave, held back or not."""
+        return self.points - self.lapsed_points - self.owed_points
+
+    @property
+    def ranked_points(self) -> int:
+        """What counted on boards and does so no longer, whoever spent it or let it expire."""
+        return 0 if self.source == OPENING_BALANCE else self.points - self.withheld_points
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Why points move: what the audit log keeps beside the amount."""
 
@@ -81,7 +110,8 @@ class Account:
 
     `lots` are active ones in drawing order: at least all that are due and enough to pay for what
     is about to be drawn. The lists at the end collect what has to be written. One that `is_erased`
-    still has its books settled; nothing is done for it as for a user.
+    still has its books settled; nothing is done for it as for a user. `ranking_changes` counts
+    what changes a rank without a row of the audit log.
     """
 
     user_id: int
@@ -96,6 +126,7 @@ class Account:
     is_erased: bool = False
     ranked_points: int = 0
     ranked_at: datetime | None = None
+    ranking_changes: int = 0
     exchanges_made: int = 0
     tasks_completed: int = 0
     best_streak: int = 0
@@ -106,6 +137,7 @@ class Account:
     changed_lots: dict[UUID, Lot] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
+    reversals: list[Reversal] = field(default_factory=list)
     owes_otherwise: bool = False
     counts_otherwise: bool = False
 
@@ -116,6 +148,7 @@ class Account:
             self.entries
             or self.new_lots
             or self.changed_lots
+            or self.reversals
             or self.owes_otherwise
             or self.counts_otherwise
         )
@@ -146,14 +179,23 @@ class Account:
 
 
 def is_ranked(entry: Entry) -> bool:
-    """Whether a change of a balance counts on boards: what was earned, or taken back of that.
+    """Whether a change of a balance counts on boards: what was earned in the mall.
 
-    What a company's members had before it moved in was earned elsewhere.
+    What a company's members had before it moved in was earned elsewhere. What is taken back leaves
+    with its reversal, all at once: how much of it the balance still held, and what pays a debt
+    later, is nobody's rank.
     """
-    return (
-        entry.action in (PointsAction.EARN, PointsAction.REVERSE)
-        and entry.source != OPENING_BALANCE
-    )
+    return entry.action is PointsAction.EARN and entry.source != OPENING_BALANCE
+
+
+def ranked_changes(account: Account) -> Iterator[tuple[datetime, int]]:
+    """When and by how many points that count on boards what has to be written changes."""
+    for entry in account.entries:
+        if is_ranked(entry):
+            yield entry.created_at, entry.amount
+    for reversal in account.reversals:
+        if reversal.ranked_points:
+            yield reversal.created_at, -reversal.ranked_points
 
 
 def is_over(lot: Lot, now: datetime) -> bool:

@@ -17,12 +17,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus
+from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus, PointsReversal
 from models.users import User
 from services.achievements.milestones import NO_TARGET, Milestones
 from services.bulk import Writes
 from services.leaderboard.earnings import save_earnings
-from services.points.account import Account, Entry, Lot, drawing_order
+from services.points.account import Account, Entry, Lot, Reversal, drawing_order
 
 _USER = (
     "id",
@@ -35,6 +35,7 @@ _USER = (
     "owed_points",
     "ranked_points",
     "ranked_at",
+    "ranking_changes",
     "exchanges_made",
     "tasks_completed",
     "best_streak",
@@ -46,6 +47,7 @@ _CHANGED = ("id", "points", "status")
 _RESHAPED = (*_CHANGED, "expires_at", "withheld_points", "extended_at")
 _ENTRY = tuple(field.name for field in fields(Entry))
 _DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
+_REVERSAL = tuple(field.name for field in fields(Reversal))
 
 
 def _nearest(measure: str, counted: str) -> str:
@@ -61,6 +63,7 @@ _changed_row = attrgetter(*_CHANGED)
 _reshaped_row = attrgetter(*_RESHAPED)
 _entry_row = attrgetter(*_ENTRY)
 _draw_row = attrgetter(*_DRAW)
+_reversal_row = attrgetter(*_REVERSAL)
 
 # FOR NO KEY UPDATE: as exclusive among movements as FOR UPDATE, without holding up rows elsewhere
 # that merely refer to the user.
@@ -73,7 +76,7 @@ _LOCK_USERS = text(
     f"""
     SELECT users.id AS user_id, points, lifetime_earned, lifetime_redeemed, lifetime_expired,
            lifetime_adjusted, audit_sequence, suspended_until, owed_points,
-           erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at,
+           erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at, ranking_changes,
            exchanges_made, tasks_completed, best_streak, best_weekly_rank,
            CASE WHEN exchanges_made + tasks_completed + best_streak = 0
                      AND ranked_points <= 0 AND best_weekly_rank IS NULL
@@ -185,6 +188,7 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     changed = [lot for a in touched for lot in a.changed_lots.values() if lot.id not in created]
     entries = [entry for account in touched for entry in account.entries]
     draws = [draw for account in touched for draw in account.draws]
+    reversals = [reversal for account in touched for reversal in account.reversals]
     writes.update(User, _USER, [_user_row(account) for account in touched])
     writes.insert(PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
     # Few lots were ever extended or withheld: the others change in three columns only.
@@ -194,5 +198,6 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     writes.update(PointsRecord, _RESHAPED, [_reshaped_row(lot) for lot in reshaped])
     writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
+    writes.insert(PointsReversal, _REVERSAL, [_reversal_row(each) for each in reversals])
     writes.announcement.moved.update(account.user_id for account in touched)
     save_earnings(writes, touched, zone)

@@ -199,6 +199,11 @@ def record(
     account.points += amount
     account.entries.append(entry)
     if is_ranked(entry):
-        account.ranked_points += amount
-        account.ranked_at = max(account.ranked_at or now, now)
+        rank(account, amount, now)
     return entry
+
+
+def rank(account: Account, points: int, now: datetime) -> None:
+    """Let `points` count on boards from now on; below 0: no longer count."""
+    account.ranked_points += points
+    account.ranked_at = max(account.ranked_at or now, now)

@@ -9,9 +9,17 @@ from datetime import datetime
 from uuid import UUID
 
 from models.points import PointsAction, PointsRecordStatus
-from services.points.account import Account, Cause, Lot, is_over
+from services.points.account import Account, Cause, Lot, Reversal, is_over
 from services.points.extension_terms import fee_of
-from services.points.ledger import draw, expire_due, first_lots, pay_owed, record, spendable
+from services.points.ledger import (
+    draw,
+    expire_due,
+    first_lots,
+    pay_owed,
+    rank,
+    record,
+    spendable,
+)
 
 
 @dataclass(slots=True)
@@ -106,19 +114,14 @@ def _pay_extension(
     return fee
 
 
-@dataclass(frozen=True, slots=True)
-class Reversal:
-    """What a reversal took, and what it could not: `owed` is taken from the next grants."""
-
-    reversed: int
-    owed: int
-
-
-def reverse(account: Account, grant: Grant, points: int, cause: Cause, now: datetime) -> Reversal:
+def reverse(
+    account: Account, grant: Grant, reversal_id: UUID, points: int, cause: Cause, now: datetime
+) -> Reversal:
     """Take back `points` (at most what is left of the grant) of a grant.
 
     From its own lot first, then from the user's other lots, which must be loaded for as much.
-    Points of it that have expired are gone already; what is spent is owed.
+    Points of it that have expired are gone already; what is spent is owed: taken from the next
+    grants. All of it leaves the boards now.
     """
     expire_due(account, now)
     withheld = _withhold(account, grant.lot, points)
@@ -131,7 +134,26 @@ def reverse(account: Account, grant: Grant, points: int, cause: Cause, now: date
     if taken < wanted:
         account.owed_points += wanted - taken
         account.owes_otherwise = True
-    return Reversal(withheld + taken, wanted - taken)
+    done = Reversal(
+        id=reversal_id,
+        user_id=account.user_id,
+        source=grant.source,
+        reference=grant.reference,
+        points=points,
+        withheld_points=withheld,
+        lapsed_points=lapsed,
+        owed_points=wanted - taken,
+        created_at=now,
+    )
+    _note(account, done, now)
+    return done
+
+
+def _note(account: Account, done: Reversal, now: datetime) -> None:
+    account.reversals.append(done)
+    account.ranking_changes += 1
+    if done.ranked_points:
+        rank(account, -done.ranked_points, now)
 
 
 def _withhold(account: Account, lot: Lot, points: int) -> int:

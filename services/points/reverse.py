@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from services.calendar import Clock
 from services.errors import InvalidInput, NotFound, Refusal
 from services.group_commit import settle_each
 from services.idempotency import Keys, find_keys, fingerprint, require_key, store_settled
+from services.identifiers import new_id
 from services.points.account import Account, Cause
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
 from services.points.grant import (
@@ -54,13 +56,17 @@ _LAPSED_PAYMENTS = text(
 
 @dataclass(frozen=True, slots=True)
 class ReversalRequest:
-    """Another system taking back a grant: `points` of it, or (None) all that is left."""
+    """Another system taking back a grant: `points` of it, or (None) all that is left.
+
+    `reversal_id` is fresh; used only if something is taken back.
+    """
 
     actor_id: int
     source: str
     reference: str
     points: int | None
     key: str
+    reversal_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def reversal_request(
     require_text(reference, ("reference",), LONGEST_REFERENCE)
     if points is not None and points < 1:
         raise InvalidInput(("points",), "at least 1")
-    return ReversalRequest(actor_id, source, reference, points, key)
+    return ReversalRequest(actor_id, source, reference, points, key, new_id())
 
 
 async def reverse_grants(
@@ -188,5 +194,5 @@ class _Batch:
             raise InvalidInput(("points",), f"{left} of the grant are left")
         account = self.accounts[grant.lot.user_id]
         cause = Cause(request.source, request.reference, f"service:{request.actor_id}")
-        done = reverse(account, grant, points, cause, self.now)
-        return {"user_id": account.user_id, "reversed": done.reversed, "owed": done.owed}
+        done = reverse(account, grant, request.reversal_id, points, cause, self.now)
+        return {"user_id": account.user_id, "reversed": done.taken_points, "owed": done.owed_points}

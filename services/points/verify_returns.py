@@ -99,6 +99,28 @@ RETURN_CHECKS: dict[str, str] = {
             ON (paid.user_id, paid.reference, paid.lot) = (due.user_id, due.reference, due.lot)
         WHERE due.fee IS DISTINCT FROM paid.fee
     """,
+    "reversals of a grant are not what was taken back of it": """
+        SELECT 'grant ' || source || ' ' || reference AS place,
+               'reversed ' || concat_ws('/', granted.reversed_points, granted.withheld_points,
+                                        granted.lapsed_points)
+               || ', reversals ' || concat_ws('/', done.points, done.withheld, done.lapsed)
+               || ', taken ' || coalesce(done.taken, 0) || ', log ' || coalesce(log.points, 0)
+               AS finding
+        FROM (SELECT granted.*, withheld_points FROM points_grants granted
+              JOIN points_records lot ON lot.id = points_record_id) granted
+        FULL JOIN (SELECT user_id, source, reference, sum(points) AS points,
+                          sum(withheld_points) AS withheld, sum(lapsed_points) AS lapsed,
+                          sum(points - withheld_points - lapsed_points - owed_points) AS taken
+                   FROM points_reversals GROUP BY user_id, source, reference) done
+            USING (user_id, source, reference)
+        LEFT JOIN (SELECT user_id, source, reference, -sum(amount) AS points
+                   FROM points_audit_log WHERE action = 'reverse'
+                   GROUP BY user_id, source, reference) log USING (user_id, source, reference)
+        WHERE (granted.reversed_points, granted.withheld_points, coalesce(log.points, 0))
+              IS DISTINCT FROM
+              (coalesce(done.points, 0), coalesce(done.withheld, 0), coalesce(done.taken, 0))
+           OR granted.lapsed_points < done.lapsed
+    """,
     "what was taken back is neither taken nor owed": """
         SELECT 'user ' || users.id AS place,
                'reversed ' || coalesce(grants.points, 0)

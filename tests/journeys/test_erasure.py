@@ -71,6 +71,7 @@ ERASED = {
 KEPT = {
     "points_records": "the books",
     "points_grants": "the books",
+    "points_reversals": "the books",
     "points_audit_log": "the books",
     "lot_draws": "the books",
     "coupon_codes": "the books",

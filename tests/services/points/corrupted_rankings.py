@@ -4,7 +4,13 @@ from tests.services.points.corruptions import Corruption
 
 RANKING_CORRUPTIONS = (
     Corruption(
-        "ranked points are not what the audit log says",
+        "ranked points are not what was earned and not taken back",
+        "user {erin}",
+        "UPDATE points_reversals SET points = points + 1, owed_points = 1"
+        " WHERE reference = 'order-1'",
+    ),
+    Corruption(
+        "ranked points are not what was earned and not taken back",
         "user {alice}",
         "WITH more AS (UPDATE users SET ranked_points = ranked_points + 1 WHERE id = :alice)"
         " UPDATE daily_earnings SET points = points + 1 WHERE (user_id, day) ="

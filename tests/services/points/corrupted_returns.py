@@ -4,6 +4,25 @@ from tests.services.points.corruptions import Corruption
 
 RETURN_CORRUPTIONS = (
     Corruption(
+        "reversals of a grant are not what was taken back of it",
+        "grant campaign order-1",
+        "UPDATE points_reversals SET owed_points = 1 WHERE reference = 'order-1'",
+        alone=True,
+    ),
+    Corruption(
+        "reversals of a grant are not what was taken back of it",
+        "grant campaign order-2",
+        "DELETE FROM points_reversals WHERE reference = 'order-2'",
+        alone=True,
+    ),
+    Corruption(
+        "reversals of a grant are not what was taken back of it",
+        "grant nobody's order",
+        "INSERT INTO points_reversals SELECT uuidv7(), user_id, 'nobody''s', 'order', 1, 1, 0, 0,"
+        " created_at FROM points_reversals WHERE reference = 'order-2'",
+        alone=True,
+    ),
+    Corruption(
         "a refund into an extended lot did not pay its fee",
         "exchange {franks_exchange}",
         "UPDATE exchanges SET created_at = created_at + interval '1 day'"

@@ -55,13 +55,14 @@ class NaiveMall:
 
     def add_member(self, user_id: int) -> None:
         """A member who has nothing."""
-        sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes")
+        sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes", "ranked")
         counts = dict.fromkeys(sums, 0)
         self.members[user_id] = {
             "lots": [],
             "days": {},
             "done": [],
             "unlocked": [],
+            "ranked at": None,
             **counts,
         }
 
@@ -108,6 +109,12 @@ class NaiveMall:
         self.settle(user_id, now)
         lot = self.add_lot(user_id, points, ends, now)
         self.count_in(self.members[user_id], lot)
+        self.rank(user_id, points, now)
+
+    def rank(self, user_id: int, points: int, now: datetime) -> None:
+        """What stands on the board of all time: earned, and not taken back."""
+        self.members[user_id]["ranked"] += points
+        self.members[user_id]["ranked at"] = now
 
     def add_lot(
         self,
@@ -178,7 +185,7 @@ class NaiveMall:
                 "exchanges_made": len(made),
                 "tasks_completed": len(member["done"]),
                 "best_streak": max(member["days"].values(), default=0),
-                "points_earned": member["earned"],
+                "points_earned": member["ranked"],
             }
             is_reached = counts[achievement["measure"]] >= achievement["target"]
             if is_reached and achievement["key"] not in member["unlocked"]:

@@ -32,6 +32,7 @@ class NaiveReturns(NaiveMall):
             self.settle(user_id, now)
             lot = self.add_lot(user_id, points, ends, now)
             self.count_in(self.members[user_id], lot)
+            self.rank(user_id, points, now)
         else:
             lot = self.add_lot(user_id, points, ends, now, "pending")
             lot["held until"] = held_until
@@ -59,6 +60,7 @@ class NaiveReturns(NaiveMall):
         for _, _, user_id, lot in sorted(due, key=lambda each: each[:2]):
             self.settle(user_id, now)
             lot["status"] = "active"
+            self.rank(user_id, lot["points"], now)
             if _is_over(lot, now):
                 self.members[user_id]["earned"] += lot["points"]
                 self.members[user_id]["changes"] += 1
@@ -83,6 +85,7 @@ class NaiveReturns(NaiveMall):
             self.draw(lot, points, "reversed")
             grant["own"] += points
             return points, 0
+        self.rank(user_id, -points, now)
         gone = lot["points"] if lot["status"] == "expired" else 0
         lapsed = min(points, gone + lot.get("paid in vain", 0) - grant["lapsed"])
         grant["lapsed"] += lapsed

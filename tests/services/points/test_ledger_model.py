@@ -235,9 +235,18 @@ class LedgerMachine(RuleBasedStateMachine):
         made = len(self.model.exchanges)
         assert tuple(counts) == (made, made + self.model.other_keys, made + len(unlocked))
 
-    def _member_row(self, user_id: int) -> tuple[int, ...]:
+    def _member_row(self, user_id: int) -> tuple[Any, ...]:
         member = self.model.members[user_id]
-        sums = ("earned", "redeemed", "expired", "adjusted", "owed", "changes")
+        sums = (
+            "earned",
+            "redeemed",
+            "expired",
+            "adjusted",
+            "owed",
+            "changes",
+            "ranked",
+            "ranked at",
+        )
         return (user_id, self.model.booked(user_id), *(member[name] for name in sums))
 
     def _lot_rows(self, user_id: int) -> list[tuple[Any, ...]]:
@@ -264,7 +273,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 _MEMBERS = """
     SELECT id, points, lifetime_earned, lifetime_redeemed, lifetime_expired, lifetime_adjusted,
-           owed_points, audit_sequence
+           owed_points, audit_sequence, ranked_points, ranked_at
     FROM users WHERE external_id <> 'till' ORDER BY id
 """
 _LOTS = """

@@ -9,9 +9,17 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from models.points import PointsRecordStatus
-from services.points.account import Account, Cause, Lot
+from services.points.account import OPENING_BALANCE, Account, Cause, Lot, ranked_changes
+from services.points.activate import activate
 from services.points.extend import extend
-from services.points.ledger import InsufficientPoints, expire_due, grant, redeem, spendable
+from services.points.ledger import (
+    InsufficientPoints,
+    expire_due,
+    grant,
+    open_lot,
+    redeem,
+    spendable,
+)
 from services.points.returns import Grant, Payment, refund, reverse
 from tests.services.points.accounts import NOW, accounts
 
@@ -91,7 +99,7 @@ def test_the_order_in_which_things_come_back_does_not_matter(
             for part in parts:
                 left = taken_back.points - taken_back.reversed_points
                 if left:
-                    reverse(account, taken_back, min(part, left), _CAUSE, now)
+                    reverse(account, taken_back, uuid4(), min(part, left), _CAUSE, now)
     assert (account.points, account.owed_points) == (0, 0)
     assert taken_back.lapsed_points + taken_back.own_points <= taken_back.reversed_points
 
@@ -102,12 +110,12 @@ def test_what_lapses_pays_no_debt_of_another_grant(price: int, part: int, debt: 
     account = Account(1)
     other = _granted(account, debt)
     redeem(account, debt, _CAUSE, NOW)
-    reverse(account, other, debt, _CAUSE, NOW)
+    reverse(account, other, uuid4(), debt, _CAUSE, NOW)
     account.owed_points, owed = 0, account.owed_points  # set aside, or the next grant would pay it
     taken_back = _granted(account, 100)
     redeem(account, price, _CAUSE, NOW)
     account.owed_points = owed
-    missing = reverse(account, taken_back, part, _CAUSE, NOW).owed
+    missing = reverse(account, taken_back, uuid4(), part, _CAUSE, NOW).owed_points
     payment = Payment([(taken_back.lot, price)], NOW, {taken_back.lot.id: taken_back})
     refund(account, payment, _CAUSE, NOW + timedelta(days=1))
     assert missing == max(0, part - (100 - price))
@@ -142,8 +150,8 @@ def test_reversals_never_exceed_the_grant(
         elif step == "reverse":
             left = reversed_grant.points - reversed_grant.reversed_points
             if left:
-                done = reverse(account, reversed_grant, min(amount, left), _CAUSE, now)
-                taken, owed = taken + done.reversed, owed + done.owed
+                done = reverse(account, reversed_grant, uuid4(), min(amount, left), _CAUSE, now)
+                taken, owed = taken + done.taken_points, owed + done.owed_points
         assert account.points >= 0
         assert all(lot.points > 0 for lot in account.lots)
     assert reversed_grant.reversed_points <= points
@@ -152,12 +160,86 @@ def test_reversals_never_exceed_the_grant(
     assert account.points == sum(lot.points for lot in account.lots)
 
 
+_AMOUNTS = st.integers(1, 150) | st.sampled_from([10**12, 10**12 - 1, 5 * 10**11])
+
+
+@given(
+    st.lists(_AMOUNTS, min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from(["spend", "cancel", "reverse", "earn", "wait"]), _AMOUNTS)),
+)
+def test_what_ranks_is_what_was_earned_and_never_taken_back(
+    granted: list[int], steps: list[tuple[str, int]]
+) -> None:
+    """Whatever was spent, owed, paid back or lapsed meanwhile; a step that takes back moves it."""
+    account, now = Account(1), NOW
+    grants = [_granted(account, points) for points in granted]
+    payments: list[Payment] = []
+    expected = sum(granted)
+    for step, amount in steps:
+        if step == "wait":
+            now += timedelta(hours=min(amount, 40))
+            expire_due(account, now)
+        elif step == "earn":
+            grant(account, uuid4(), amount, _CAUSE, now + timedelta(days=3), now)
+            expected += amount
+        elif step == "spend" and spendable(account, now):
+            lots = {lot.id: lot for lot in account.lots}
+            _, draws = redeem(account, min(amount, spendable(account, now)), _CAUSE, now)
+            shares = [(lots[draw.points_record_id], draw.points) for draw in draws]
+            payments.append(Payment(shares, now, {each.lot.id: each for each in grants}))
+        elif step == "cancel" and payments:
+            refund(account, payments.pop(), _CAUSE, now)
+        elif step == "reverse" and grants[0].reversed_points < grants[0].points:
+            part = min(amount, grants[0].points - grants[0].reversed_points)
+            reverse(account, grants[0], uuid4(), part, _CAUSE, now)
+            expected -= part
+            assert account.ranked_at == now
+        assert account.ranked_points == expected == account.points_earned
+        assert sum(points for _, points in ranked_changes(account)) == expected
+    assert account.ranking_changes == len(account.reversals)
+    assert sum(each.points for each in account.reversals) == grants[0].reversed_points
+
+
+@given(st.integers(1, 10**12), st.lists(st.integers(1, 10**12), min_size=1, max_size=4))
+def test_what_is_held_back_never_ranked_and_leaves_nothing(points: int, parts: list[int]) -> None:
+    """Taken back before it counts; what is left of it counts later, and can be taken back too."""
+    account = Account(1)
+    ends = NOW + timedelta(days=9)
+    held = open_lot(account, uuid4(), points, _CAUSE, ends, NOW, held_until=NOW)
+    taken_back = Grant("test", "reference", held, points)
+    for number, part in enumerate(parts):
+        left = points - taken_back.reversed_points
+        if number == len(parts) // 2 and held.points:
+            activate(account, held, NOW)
+            assert account.ranked_points == left
+        if left:
+            reverse(account, taken_back, uuid4(), min(part, left), _CAUSE, NOW)
+        is_counted = number >= len(parts) // 2
+        assert account.ranked_points == (points - taken_back.reversed_points) * is_counted
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 100))
+def test_an_opening_balance_ranks_nothing_whatever_becomes_of_it(
+    points: int, price: int, later: int
+) -> None:
+    """Neither granted, nor taken back, nor paid for by what is earned here."""
+    account, opening = Account(1), Cause(OPENING_BALANCE, "reference", "test")
+    lot = grant(account, uuid4(), points, opening, None, NOW)
+    redeem(account, min(price, points), _CAUSE, NOW)
+    reverse(
+        account, Grant(OPENING_BALANCE, "reference", lot, points), uuid4(), points, opening, NOW
+    )
+    assert (account.ranked_points, account.ranked_at) == (0, None)
+    grant(account, uuid4(), later, _CAUSE, None, NOW)
+    assert account.ranked_points == later
+
+
 @given(accounts(1), st.integers(1, 200), st.integers(1, 200))
 def test_the_grants_own_lot_pays_first(account: Account, points: int, wanted: int) -> None:
     """Other lots are touched only when its own is empty."""
     others = {lot.id: lot.points for lot in account.lots if not _is_due(lot)}
     reversed_grant = _granted(account, points)
-    reverse(account, reversed_grant, min(wanted, points), _CAUSE, NOW)
+    reverse(account, reversed_grant, uuid4(), min(wanted, points), _CAUSE, NOW)
     assert reversed_grant.lot.points == points - min(wanted, points)
     assert {lot.id: lot.points for lot in account.lots if lot is not reversed_grant.lot} == others
     if wanted >= points:

@@ -70,7 +70,7 @@ class _Story:
         if self.grants:
             last = self.grants[-1]
             if left := last.points - last.reversed_points:
-                reverse(self.account, last, min(points, left), _CAUSE, self.now)
+                reverse(self.account, last, uuid4(), min(points, left), _CAUSE, self.now)
 
     def adjust(self, points: int) -> None:
         adjust(self.account, uuid4(), points, _CAUSE, None, self.now)
@@ -118,7 +118,7 @@ def test_no_sequence_leaves_the_range(steps: list[tuple[str, int]]) -> None:
         story.take(kind, points)
         account = story.account
         sums = (account.lifetime_earned, account.lifetime_redeemed, account.lifetime_expired)
-        for each in (account.points, account.owed_points, *sums):
+        for each in (account.points, account.owed_points, account.ranked_points, *sums):
             assert 0 <= each <= MAX_POINTS
         assert -MAX_POINTS <= account.lifetime_adjusted <= MAX_POINTS
         assert account.points == sums[0] - sums[1] - sums[2] + account.lifetime_adjusted
