@@ -51,7 +51,7 @@ _RANKED_BEFORE = """
     SELECT user_id, created_at, amount AS points FROM points_audit_log
     WHERE action IN ('earn', 'reverse') AND source IS DISTINCT FROM 'opening_balance'
 """
-_CONCERNED = "SELECT user_id FROM points_grants WHERE reversed_points > 0"
+_CONCERNED = "SELECT DISTINCT user_id FROM points_grants WHERE reversed_points > 0"
 _FORGET = f"DELETE FROM daily_earnings WHERE user_id IN ({_CONCERNED})"
 _EARNINGS = """
     INSERT INTO daily_earnings (user_id, day, points, last_at)

@@ -1,7 +1,8 @@
 """Ranks after 10,000 movements through two server processes: those of the audit log, to the last.
 
 Points from 1 to 10^12, most of them few, so that there are ties; a batch settles at one instant,
-so that ties are as close as they can be. Then Redis loses everything, and it is all the same again.
+so that ties are as close as they can be. Grants are taken back, whole or in part, whose points were
+spent, while others pay for that. Then Redis loses everything, and it is all the same again.
 """
 
 import asyncio
@@ -20,11 +21,21 @@ from services.leaderboard.rebuild import rebuild
 from services.mall import open_mall
 from tests.boards import log_ranking, require_ranks_of_the_log
 from tests.concurrency.conftest import Town, members_of, start_servers
-from tests.concurrency.operations import GRANT, RECORD, REVERSE, Answer, add_members, some_at_once
+from tests.concurrency.operations import (
+    CANCEL,
+    GRANT,
+    RECORD,
+    REVERSE,
+    Answer,
+    add_members,
+    some_at_once,
+)
 from tests.concurrency.servers import noon_zone
 from tests.databases import migrated_database, settings_of
+from tests.factories import add_item, execute
 
 _MEMBERS, _CALLS, _EVENTS_A_CALL, _GRANTS, _REVERSALS = 60, 180, 50, 700, 300
+_LATER_CALLS = 60
 _AMOUNTS = (1, 1, 2, 2, 3, 5, 8, 1_000)
 _MOST = 10**12
 _AT_ONCE = 16
@@ -72,19 +83,39 @@ def _grant(number: int, user_ids: Sequence[int]) -> Answer:
 
 
 def _reversal(number: int) -> Answer:
-    return {"source": "shop", "reference": f"order-{number}", "idempotencyKey": f"key-{number}"}
+    """All of a grant, or (of every third) one point."""
+    points = None if number % 3 else 1
+    named = {"source": "shop", "reference": f"order-{number}", "points": points}
+    return {**named, "idempotencyKey": f"key-{number}"}
+
+
+def _taking_back(town: Town, exchanges: Sequence[str]) -> list[Awaitable[Any]]:
+    members = town.members
+    calls: list[Awaitable[Any]] = [
+        members.ask("till", REVERSE, "service", input=_reversal(number))
+        for number in range(_REVERSALS)
+    ]
+    return calls + [
+        members.ask(_member(number), CANCEL, id=exchange)
+        for number, exchange in enumerate(exchanges)
+        if exchange
+    ]
+
+
+def _member(number: int) -> str:
+    return f"member-{number}"
 
 
 async def test_ranks_are_those_of_the_log(town: Town) -> None:
     """While nothing moves any more, on all boards, for everybody; and again from nothing."""
     mall, members = town.mall, town.members
-    user_ids = await add_members(mall, [f"member-{number}" for number in range(_MEMBERS)])
+    user_ids = await add_members(mall, map(_member, range(_MEMBERS)))
     await add_members(mall, ["till"])
     assert await rebuild(mall.stores, mall.clock, mall.zone) is not None
     now = mall.clock().isoformat()
     calls: list[Awaitable[Any]] = [
         members.ask("till", RECORD, "service", events=_purchases(call, user_ids, now))
-        for call in range(_CALLS)
+        for call in range(_CALLS - _LATER_CALLS)
     ]
     calls += [
         members.ask("till", GRANT, "service", input=_grant(number, user_ids))
@@ -92,13 +123,14 @@ async def test_ranks_are_those_of_the_log(town: Town) -> None:
     ]
     random.shuffle(calls)
     answers = await some_at_once(calls, _AT_ONCE)
-    answers += await some_at_once(
-        [
-            members.ask("till", REVERSE, "service", input=_reversal(number))
-            for number in range(_REVERSALS)
-        ],
-        _AT_ONCE,
-    )
+    calls = _taking_back(town, await _spend(town))
+    calls += [
+        members.ask("till", RECORD, "service", events=_purchases(call, user_ids, now))
+        for call in range(_CALLS - _LATER_CALLS, _CALLS)
+    ]
+    random.shuffle(calls)
+    answers += await some_at_once(calls, _AT_ONCE)
+    await _require_debts_of_all_kinds(town)
     assert [answer for answer in answers if "errors" in answer] == []
     await _until_boards_follow(town, user_ids)
     await require_ranks_of_the_log(mall)
@@ -107,6 +139,41 @@ async def test_ranks_are_those_of_the_log(town: Town) -> None:
     await mall.stores.redis.flushdb()
     assert await rebuild(mall.stores, mall.clock, mall.zone) is not None
     await require_ranks_of_the_log(mall)
+
+
+async def _spend(town: Town) -> list[str]:
+    """Let every member spend most of what was granted; the exchange, or "" for who cannot pay."""
+    coupon = {"type": "coupon", "config": {"generate": True}}
+    item_id = await add_item(town.mall, points=_MOST, stock=_MEMBERS * 9, **coupon)
+    turns = [
+        await some_at_once(
+            [
+                town.members.exchange(_member(number), item_id, f"{number}-{turn}")
+                for number in range(_MEMBERS)
+            ],
+            _AT_ONCE,
+        )
+        for turn in range(9)
+    ]
+    return [answer["exchange"]["id"] if "exchange" in answer else "" for answer in turns[0]]
+
+
+async def _require_debts_of_all_kinds(town: Town) -> None:
+    """Some that are open, some paid by later purchases, and some by exchanges that came back."""
+    [(owed, paid, returned)] = await execute(
+        town.mall,
+        """
+        SELECT (SELECT sum(owed_points) FROM users),
+               count(*) FILTER (WHERE before.action = 'earn'),
+               count(*) FILTER (WHERE before.action = 'refund')
+        FROM points_audit_log paid JOIN points_audit_log before
+            ON before.user_id = paid.user_id AND before.sequence = paid.sequence - 1
+        WHERE paid.action = 'reverse' AND paid.source = 'reversal'
+        """,
+    )
+    assert owed > 0
+    assert paid > 0
+    assert returned > 0
 
 
 async def _until_boards_follow(town: Town, user_ids: Sequence[int]) -> None:
