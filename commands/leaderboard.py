@@ -1,18 +1,17 @@
-"""`leaderboard`: the boards in Redis."""
+"""`leaderboard`: the boards in Redis, and what they are computed from."""
+
+from typing import Annotated
 
 import typer
 
 from commands.opening import run_in_mall
 from services.leaderboard.rebuild import rebuild
+from services.leaderboard.recount import recount_page
 from services.mall import Mall
+from services.transaction import transaction
 from settings import load_settings
 
 leaderboard = typer.Typer(no_args_is_help=True, help="The boards.")
-
-
-@leaderboard.callback()
-def boards() -> None:
-    """Keep `rebuild` a command of its own, though it is the only one."""
 
 
 @leaderboard.command("rebuild")
@@ -29,6 +28,36 @@ def rebuild_boards() -> None:
             return 1
         typer.echo("", err=True)
         typer.echo(f"The boards are built: {rebuilt.users} member(s) have earned points.")
+        return 0
+
+    run_in_mall(load_settings(), work)
+
+
+@leaderboard.command("recount")
+def recount(
+    *,
+    after: Annotated[
+        int, typer.Option(help="Go on after the member of this number, as the last run said.")
+    ] = 0,
+) -> None:
+    """Count anew, from the books, what members have on boards and towards achievements."""
+
+    async def work(mall: Mall) -> int:
+        last_id, members, ranked, counted = after, 0, 0, 0
+        while True:
+            async with transaction(mall.stores.bulk) as session:
+                page = await recount_page(session, last_id, clock=mall.clock, zone=mall.zone)
+            if page is None:
+                break
+            last_id, members = page.last_id, members + page.members
+            ranked, counted = ranked + page.ranked, counted + page.counted
+            await mall.movements.told()
+            typer.echo(f"\r{members:,} members, up to number {last_id}", nl=False, err=True)
+        typer.echo("", err=True)
+        typer.echo(
+            f"{members} member(s) are counted: {ranked} had something else on the boards,"
+            f" {counted} towards achievements."
+        )
         return 0
 
     run_in_mall(load_settings(), work)

@@ -111,6 +111,12 @@ class PointsGrant(Base):
         CheckConstraint(
             "lapsed_points BETWEEN 0 AND reversed_points", name="lapsed_points_in_range"
         ),
+        # What was taken back of a user.
+        Index(
+            "ix_points_grants_reversed",
+            "user_id",
+            postgresql_where=text("reversed_points > 0"),
+        ),
     )
 
     source: Mapped[str] = mapped_column(primary_key=True)

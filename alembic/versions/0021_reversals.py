@@ -122,6 +122,12 @@ def _create_reversals() -> None:
         "ix_points_reversals_source_reference", "points_reversals", ["source", "reference"]
     )
     op.create_index("ix_points_reversals_user_id", "points_reversals", ["user_id"])
+    op.create_index(
+        "ix_points_grants_reversed",
+        "points_grants",
+        ["user_id"],
+        postgresql_where=sa.text("reversed_points > 0"),
+    )
 
 
 def _rank(ranked: str) -> None:
@@ -134,6 +140,7 @@ def _rank(ranked: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_points_grants_reversed", "points_grants")
     op.drop_table("points_reversals")
     op.drop_column("users", "ranking_changes")
     _rank(_RANKED_BEFORE)

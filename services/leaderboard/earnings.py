@@ -4,7 +4,7 @@ Written with the movement that earns it, in its round trip, so that a board can 
 time, of any past day too. A movement that ranks nobody writes nothing here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -54,8 +54,12 @@ def save_earnings(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     rows = [(*key, *earned) for key, earned in sorted(days.items())]
     writes.insert(DailyEarnings, _COLUMNS, rows, suffix=_ADD)
     user_ids = sorted({user_id for user_id, _ in days})
+    ask_for_refresh(writes, user_ids, max(last_at for _, last_at in days.values()))
+
+
+def ask_for_refresh(writes: Writes, user_ids: Sequence[int], now: datetime) -> None:
+    """Let the boards show those users as they are from the commit on."""
     writes.announcement.ranked.update(user_ids)
-    now = max(last_at for _, last_at in days.values())
     enqueue(writes, REFRESH_JOB, _payloads(user_ids), now, due_at=now + REFRESH_AFTER)
 
 
@@ -67,5 +71,5 @@ async def leave_boards(session: AsyncSession, user_id: int, now: datetime) -> No
     await writes.flush(session)
 
 
-def _payloads(user_ids: list[int]) -> list[dict[str, list[int]]]:
+def _payloads(user_ids: Sequence[int]) -> list[dict[str, list[int]]]:
     return [{"user_ids": list(some)} for some in in_pieces(user_ids, USERS_A_REFRESH)]
