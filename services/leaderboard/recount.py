@@ -74,11 +74,12 @@ _CORRECT_DAYS = text(
                CAST(sum(points) AS bigint) AS points, max(created_at) AS last_at
         FROM ({RANKED_CHANGES}) changes WHERE {_THEIRS} GROUP BY 1, 2
     ), corrected AS (
-        INSERT INTO daily_earnings AS kept (user_id, day, points, last_at)
-        SELECT user_id, day, points, last_at FROM counted
+        INSERT INTO daily_earnings (user_id, day, points, last_at)
+        SELECT user_id, day, counted.points, counted.last_at
+        FROM counted LEFT JOIN daily_earnings kept USING (user_id, day)
+        WHERE (kept.points, kept.last_at) IS DISTINCT FROM (counted.points, counted.last_at)
         ON CONFLICT (user_id, day) DO UPDATE SET points = excluded.points,
                                                  last_at = excluded.last_at
-        WHERE (kept.points, kept.last_at) IS DISTINCT FROM (excluded.points, excluded.last_at)
         RETURNING user_id
     ), dropped AS (
         DELETE FROM daily_earnings kept

@@ -29,6 +29,7 @@ from tests.factories import (
     execute,
     fingerprint_of_database,
 )
+from tests.services.statements import Statements
 
 _MEMBERS = 6
 # As a process of before 0018 leaves it: it knows neither days nor ranks nor counts.
@@ -213,28 +214,51 @@ async def test_what_was_reached_is_unlocked(mall: Mall, members: list[int]) -> N
 async def test_counting_beside_movements_loses_none(
     mall: Mall, members: list[int], clock: MovableClock
 ) -> None:
-    """200 grants, reversals and exchanges while every page is counted, again and again."""
-    service, users = members[0], members[1:]
+    """120 grants, reversals and exchanges each, while all are counted again and again.
+
+    The first time puts them right; from then on nothing ever differs, although they move.
+    """
+    service, users = members[0], members[1:4]
     item = await add_item(mall, points=5, stock=1000)
     await _spoil(mall, _KEPT_AS_BEFORE)
+    seen: list[tuple[int, int, int]] = []
 
-    async def move(number: int) -> None:
-        await _grant(mall, service, users[number % 3], 100 + number)
-        clock.advance(milliseconds=1)
-        request = exchange_request(
-            users[number % 3], item, f"key-{number}", None, is_verified=False
-        )
-        await mall.exchanges.submit(request)
-        await _take_back(mall, service, 100 + number, 1 + number, f"again-{number}")
+    async def move(worker: int) -> None:
+        for number in range(worker * 20, worker * 20 + 20):
+            user_id = users[number % 3]
+            await _grant(mall, service, user_id, 100 + number)
+            clock.advance(milliseconds=1)
+            asked = exchange_request(user_id, item, f"key-{number}", None, is_verified=False)
+            await mall.exchanges.submit(asked)
+            await _take_back(mall, service, 100 + number, 1 + number % 100, f"again-{number}")
 
     async def count() -> None:
-        for _ in range(5):
-            await _recount(mall, limit=3)
+        while not moving.done():
+            seen.append(await _recount(mall, limit=3))
 
-    await asyncio.gather(*(move(number) for number in range(66)), count())
-    await _recount(mall)
+    moving = asyncio.gather(*(move(worker) for worker in range(6)))
+    await asyncio.gather(moving, count())
+    assert len(seen) > 2
+    assert {each[1:] for each in seen[1:]} == {(0, 0)}
+    await mall.movements.told()
     await require_ranks_of_the_log(mall)
-    assert await _recount(mall) == (len(members), 0, 0)
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_a_page_costs_as_much_as_a_member(
+    statements: Statements, mall: Mall, members: list[int], limit: int
+) -> None:
+    """Who is on it, accounts, reversals, days, counts; and the writes, where something differs.
+
+    With what begins and ends the transaction.
+    """
+    await _spoil(mall, _KEPT_AS_BEFORE)
+    for expected in (8, 7):
+        statements.seen.clear()
+        async with transaction(mall.stores.bulk) as session:
+            await recount_page(session, members[0], clock=mall.clock, zone=mall.zone, limit=limit)
+        assert len(statements.seen) == expected, statements.seen
+    assert (await _recount(mall)) == (len(members), 3 if limit == 1 else 0, 0)
 
 
 async def test_the_command_counts_and_goes_on(mall: Mall, members: list[int]) -> None:
