@@ -32,7 +32,7 @@ ResultsAsked = tuple[int, int, str]
 # would drown in their rounding. The aggregates are PostgreSQL's own, which do not subtract squares.
 _SUMS = text(
     """
-    SELECT asked.experiment_id, asked.design, asked.metric, found.*
+    SELECT asked.experiment_id, asked.design, asked.metric, centre.shift, found.*
     FROM unnest(
         CAST(:experiment_ids AS bigint[]), CAST(:designs AS integer[]), CAST(:metrics AS text[])
     ) AS asked(experiment_id, design, metric)
@@ -40,7 +40,7 @@ _SUMS = text(
         SELECT value AS shift FROM experiment_events
         WHERE experiment_id = asked.experiment_id AND metric = asked.metric
         ORDER BY user_id LIMIT 1
-    ) AS some ON true
+    ) AS centre ON true
     CROSS JOIN LATERAL (
         SELECT variant, given.design = asked.design AS is_compared,
                given.crossed_over_at IS NOT NULL AS has_crossed_over,
@@ -48,7 +48,6 @@ _SUMS = text(
                coalesce(sum(own.samples), 0)::bigint AS samples,
                count(*) FILTER (WHERE own.has_converted) AS converted_users,
                coalesce(bool_and(own.is_binary), true) AS is_binary,
-               min(some.shift) AS shift,
                avg(own.shifted) AS shifted_mean, var_samp(own.shifted) AS shifted_variance,
                avg(own.samples::double precision) AS samples_mean,
                var_samp(own.samples::double precision) AS samples_variance,
@@ -58,7 +57,7 @@ _SUMS = text(
         FROM ab_tests AS given
         LEFT JOIN (
             SELECT user_id, count(*) AS samples, sum(value) AS total,
-                   sum(value - some.shift) AS shifted, bool_or(value > 0) AS has_converted,
+                   sum(value - centre.shift) AS shifted, bool_or(value > 0) AS has_converted,
                    bool_and(value IN (0, 1)) AS is_binary
             FROM experiment_events
             WHERE experiment_id = asked.experiment_id AND metric = asked.metric

@@ -21,6 +21,7 @@ SMALLEST_EXPECTED = 5
 """Below so many expected users in a variant, chi-square says too much (Cochran's rule)."""
 
 _Z = float(ndtri(1 - ALPHA / 2))
+_NOTHING = 1e-100  # a baseline nearer to 0 is 0: a ratio to it would leave all numbers
 _NOISE = 1e-12  # beside a mean, a standard deviation below it is the rounding of sums
 _SEQUENTIAL_RHO_SQUARED = (
     -2 * math.log(ALPHA) + math.log(1 - 2 * math.log(ALPHA))
@@ -103,7 +104,7 @@ def estimate_mean(measured: Moments | None, baseline: Moments | None = None) -> 
     compared = _compared(measured, own, baseline, _student_interval(baseline))
     error = math.sqrt(measured.squared_error + baseline.squared_error)
     freedom = _welch_freedom(measured, baseline)
-    if error == 0 or freedom is None:
+    if freedom is None:
         return compared
     difference = measured.mean - baseline.mean
     reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
@@ -156,7 +157,7 @@ def _compared(
         average=measured.mean,
         interval=own,
         difference=difference,
-        lift=difference / abs(baseline.mean) if baseline.mean else None,
+        lift=difference / abs(baseline.mean) if abs(baseline.mean) > _NOTHING else None,
         lift_interval=_lift_interval(measured.mean, own, baseline.mean, of_baseline),
         sequential_interval=sequential_interval,
         sequential_p_value=sequential_p_value,
@@ -173,11 +174,11 @@ def _student_interval(measured: Moments) -> Interval | None:
 
 def _welch_freedom(measured: Moments, baseline: Moments) -> float | None:
     """Degrees of freedom after Welch and Satterthwaite; None without two users on both sides."""
-    both = (measured, baseline)
-    if any(each.users < 2 for each in both):  # noqa: PLR2004
+    whole = measured.squared_error + baseline.squared_error
+    if min(measured.users, baseline.users) < 2 or whole == 0:  # noqa: PLR2004
         return None
-    below = sum(each.squared_error**2 / (each.users - 1) for each in both)
-    return (measured.squared_error + baseline.squared_error) ** 2 / below if below else None
+    own, others = measured.squared_error / whole, baseline.squared_error / whole
+    return 1 / (own**2 / (measured.users - 1) + others**2 / (baseline.users - 1))
 
 
 def _wilson_interval(share: Moments) -> Interval:
@@ -185,7 +186,9 @@ def _wilson_interval(share: Moments) -> Interval:
     centre = (share.mean + squared / 2) / (1 + squared)
     inner = share.mean * (1 - share.mean) / share.users + squared / (4 * share.users)
     reach = _Z * math.sqrt(inner) / (1 + squared)
-    return (max(centre - reach, 0.0), min(centre + reach, 1.0))
+    # At the ends centre and reach are the same number, but for its rounding.
+    low = max(centre - reach, 0.0) if share.mean > 0 else 0.0
+    return (low, min(centre + reach, 1.0) if share.mean < 1 else 1.0)
 
 
 def _newcombe_interval(
@@ -215,7 +218,9 @@ def _lift_interval(
 
     None unless the baseline is surely on one side of 0: a ratio to it could be anything.
     """
-    if own is None or of_baseline is None or of_baseline[0] <= 0 <= of_baseline[1]:
+    if own is None or of_baseline is None:
+        return None
+    if of_baseline[0] <= _NOTHING and of_baseline[1] >= -_NOTHING:
         return None
     if baseline < 0:  # better is less far below 0: the same, mirrored twice
         own, of_baseline = (-own[1], -own[0]), (-of_baseline[1], -of_baseline[0])
