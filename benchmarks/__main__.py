@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.broadcast import BroadcastFound, run_broadcast
 from benchmarks.exchanges import run_exchanges, sign_everyone_in
+from benchmarks.experiments import run_experiments
 from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
 from benchmarks.leaderboard import run_leaderboard
@@ -91,6 +92,7 @@ def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
         run_reads(running, "balance", **several),
         run_reads(running, "tasks", **several),
         *run_leaderboard(running, **several),
+        run_experiments(running, rounds=rounds),
         *run_search(running, **several),  # last: it adds items
     ]
 

@@ -5,6 +5,7 @@ from models.base import Base
 from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
+from models.experiments import Experiment, ExperimentAssignment, ExperimentEvent
 from models.imports import FileImport
 from models.leaderboard import DailyEarnings, RankHistory, RankSnapshot
 from models.notifications import (
@@ -42,6 +43,9 @@ __all__ = [
     "Event",
     "Exchange",
     "ExchangeItem",
+    "Experiment",
+    "ExperimentAssignment",
+    "ExperimentEvent",
     "FileImport",
     "IdempotencyKey",
     "Invite",

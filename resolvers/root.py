@@ -18,6 +18,7 @@ from resolvers.achievements import AchievementsMutation, AchievementsQuery
 from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
+from resolvers.experiments import ExperimentsMutation, ExperimentsQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.leaderboard import LeaderboardQuery
 from resolvers.live import LiveSubscription
@@ -44,6 +45,7 @@ class Query(
     LeaderboardQuery,
     CampaignsQuery,
     SharingQuery,
+    ExperimentsQuery,
     OperatorsQuery,
 ):
     """What can be asked."""
@@ -61,6 +63,7 @@ class Mutation(
     NotificationsMutation,
     CampaignsMutation,
     SharingMutation,
+    ExperimentsMutation,
 ):
     """What can be changed."""
 

@@ -11,6 +11,7 @@ from schema.campaigns import Campaign
 from schema.catalogue import ExchangeItem
 from schema.context import Context, Info
 from schema.exchange import Exchange
+from schema.experiments import Experiment
 from schema.ids import decode_id, int_key, parse_int, parse_uuid
 from schema.node import Node
 from schema.notifications import Device, PushRecord
@@ -30,6 +31,7 @@ from schema.users import (
 )
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
+from services.experiments.definitions import experiments_by_id
 from services.notifications.campaigns import campaigns_by_id
 from services.notifications.history import pushes_by_id
 from services.notifications.register import devices_by_id
@@ -221,6 +223,15 @@ async def _campaign(context: Context, key: str) -> Campaign | None:
     return Campaign.of(campaign) if campaign else None
 
 
+async def _experiment(context: Context, key: str) -> Experiment | None:
+    experiment_id = parse_int(key)
+    if Role.OPERATOR not in context.require_viewer().roles:
+        return None
+    async with context.read() as session:
+        experiment = (await experiments_by_id(session, [experiment_id])).get(experiment_id)
+    return Experiment.of(experiment) if experiment else None
+
+
 async def _share(context: Context, key: str) -> Share | None:
     share_id = parse_uuid(key)
     async with context.read() as session:
@@ -244,4 +255,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "Campaign": _campaign,
     "Achievement": _achievement,
     "Share": _share,
+    "Experiment": _experiment,
 }

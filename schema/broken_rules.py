@@ -1,9 +1,12 @@
 """What a member reads when an input breaks a rule that several inputs share."""
 
 from models.notifications import LONGEST_TOKEN
+from schema.experiment_texts import wrong_experiment, wrong_sample
 from services import errors, input_rules
 from services.achievements import save
 from services.catalogue import coupon_codes
+from services.experiments import record
+from services.experiments import save as save_experiment
 from services.messages import message
 from services.notifications import preferences, register
 from services.sharing import create
@@ -44,8 +47,26 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             return message(
                 locale, "An item or achievement has to be named, and nothing for other links."
             )
+        case _:
+            return _broken_by_terms(error, locale)
+
+
+def _broken_by_terms(error: errors.InvalidInput, locale: str) -> str:
+    """The rules of what operators decide, and of what is measured by it."""
+    match error:
         case save.DefinitionInvalid():
             return _broken_by_definition(error, locale)
+        case save_experiment.ExperimentInvalid():
+            return wrong_experiment(error, locale)
+        case record.SampleInvalid():
+            return wrong_sample(error, locale)
+        case input_rules.JsonInvalid():
+            return message(
+                locale,
+                "This takes JSON of at most {bytes} bytes and {levels} levels.",
+                bytes=error.most_bytes,
+                levels=error.most_levels,
+            )
         case _:
             return message(locale, "The request is not valid: {problem}", problem=error.problem)
 

@@ -25,6 +25,7 @@ from services.exchange.history import (
 )
 from services.exchange.limits import count_taken
 from services.exchange.rewards import Reward, VipMembership
+from services.experiments.results import MetricSums, ResultsAsked, metric_sums
 from services.leaderboard.history import DayRank, HistoryAsked, ranks_on_days
 from services.leaderboard.profiles import Profile, Profiles, profiles_by_id
 from services.notifications.campaigns import Progress, progress_by_campaign
@@ -171,3 +172,8 @@ class Loaders:
     def campaign_progress(self) -> DataLoader[UUID, Progress | None]:
         """How far a campaign has come, by its id; None while nobody has a push of it."""
         return self._loader(progress_by_campaign)
+
+    @cached_property
+    def metric_sums(self) -> DataLoader[ResultsAsked, MetricSums | None]:
+        """What was measured of an experiment, by (experiment id, design, metric)."""
+        return self._loader(metric_sums)

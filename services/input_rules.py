@@ -87,6 +87,36 @@ def require_window(field: FieldPath, begins: datetime | None, ends: datetime | N
         raise EndsBeforeItBegins(field, "has to lie after the beginning")
 
 
+class JsonInvalid(InvalidInput):
+    """JSON that cannot be stored, is longer than `most_bytes` or deeper than `most_levels`."""
+
+    def __init__(self, field: FieldPath, most_bytes: int, most_levels: int) -> None:
+        bounds = f"{most_bytes} bytes and {most_levels} levels at most"
+        super().__init__(field, f"JSON that can be stored, {bounds}")
+        self.most_bytes = most_bytes
+        self.most_levels = most_levels
+
+
+def require_json(field: FieldPath, value: Any, *, most_bytes: int, most_levels: int) -> Any:
+    """Any JSON as it will be stored; raises JsonInvalid."""
+    invalid = JsonInvalid(field, most_bytes, most_levels)
+    if not is_storable_json(value):
+        raise invalid
+    written = orjson.dumps(value)
+    stored = orjson.loads(written)
+    is_too_large = len(written) > most_bytes or _levels(stored) > most_levels
+    if is_too_large or any(abs(number) > _LARGEST_NUMBER for number in _numbers(stored)):
+        raise invalid
+    return stored
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and objects are nested; 0 for what is neither."""
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_levels, value.values() if isinstance(value, dict) else value), default=0)
+
+
 def require_object(field: FieldPath, value: Any) -> dict[str, Any]:
     """A JSON object as it will be stored; raises InvalidInput for one that cannot be read again."""
     if not isinstance(value, dict) or not is_storable_json(value):

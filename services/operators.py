@@ -26,8 +26,10 @@ Action = Literal[
     "redeem_coupon",
     "run_expiry",
     "save_achievement",
+    "save_experiment",
     "save_item",
     "save_task",
+    "set_experiment_status",
     "suspend_user",
     "update_exchange",
 ]

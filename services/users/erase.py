@@ -78,6 +78,10 @@ _FORGET_WORDS = text("DELETE FROM reasons WHERE user_id = :user_id")
 # What they showed to others says what they like. A link that invites stays, for invites are of the
 # books: it shows nothing of who made it any more.
 _FORGET_SHARES = text("DELETE FROM shares WHERE user_id = :user_id AND kind <> 'invite'")
+# What was measured stays, for the figures; apps choose the ids of events, which may say anything.
+_FORGET_SAMPLE_IDS = text(
+    "UPDATE experiment_events SET event_id = gen_random_uuid()::text WHERE user_id = :user_id"
+)
 # A fingerprint is of the address too, and who has a guess could try it. They never ask again; keys
 # that another system or an operator used are of something else, and stay.
 _FORGET_KEYS = text(
@@ -93,6 +97,7 @@ _FORGET_THE_REST = (
     _FORGET_PREFERENCES,
     _FORGET_PUSHES,
     _FORGET_SHARES,
+    _FORGET_SAMPLE_IDS,
 )
 
 

@@ -66,6 +66,7 @@ ERASED = {
     "reasons": "all",
     "user_coupons": "what they were used for; the rest is of the books: a code is issued once",
     "rank_history": "all",
+    "experiment_events": "the ids, which apps choose; what was measured is for the figures",
     "idempotency_keys": "those of exchanges; what others hold no text of a member's but the key",
 }
 KEPT = {
@@ -81,6 +82,7 @@ KEPT = {
     "daily_earnings": "the books, by day; who was erased is on no board",
     "user_achievements": "the books",
     "invites": "the books",
+    "ab_tests": "which variant they saw: names nobody",
     "share_visits": "salted hashes of visitors, for two days: name nobody",
     "operator_actions": "what operators did, for ever",
     "push_deliveries": "what providers answered about devices that are gone: names nobody",
@@ -91,6 +93,7 @@ NOT_ABOUT_USERS = {
     "item_daily_exchanges",
     "tasks",
     "achievements",
+    "experiments",
     "outbox",
     "erased_subjects",
     "erasure_salt",

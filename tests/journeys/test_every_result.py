@@ -71,6 +71,8 @@ _ACHIEVEMENT = {
 _ITEM = {"name": "mug", "points": 50, "stock": 3, "type": "VIRTUAL", "config": {"note": "soon"}}
 _TOLD = {"title": "Hello", "body": "Come back", "audience": {"userIds": ["@alice"]}}
 _COUPONS = {"itemId": "@pool", "codes": ["A", "B"]}
+_EXPERIMENT = {"key": "button", "variants": [{"key": "A", "weight": 1}]}
+_SAMPLE = {"experiment": "points_prompt", "metric": "exchange", "eventId": "1"}
 _EVENT = {"eventId": "1", "userId": "@alice", "type": "x", "occurredAt": "2026-11-20T03:00:00Z"}
 
 SCENARIOS: dict[str, dict[str, Scenario]] = {
@@ -154,6 +156,10 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "NotFound": asking(code="@sams_invite"),
         "InvalidState": asking("olga", code="@olgas_invite"),
     },
+    "recordExperimentEvents": {
+        "RecordExperimentEventsSuccess": asking(events=[_SAMPLE]),
+        "InvalidInput": asking("sam", events=[_SAMPLE]),
+    },
     "recordEvents": {
         "RecordEventsSuccess": asking("shop", events=[_EVENT]),
         "InvalidInput": asking("shop", events=[_EVENT] * 1_001),
@@ -186,6 +192,16 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "SaveAchievementSuccess": asking("olga", **_ACHIEVEMENT),
         "NotFound": asking("olga", id="@no_achievement", **_ACHIEVEMENT),
         "InvalidInput": asking("olga", **_ACHIEVEMENT),
+    },
+    "saveExperiment": {
+        "SaveExperimentSuccess": asking("olga", **_EXPERIMENT),
+        "InvalidInput": asking("olga", **_EXPERIMENT | {"variants": []}),
+        "InvalidState": asking("olga", **_EXPERIMENT | {"key": "points_prompt"}),
+    },
+    "setExperimentStatus": {
+        "SetExperimentStatusSuccess": asking("olga", key="points_prompt", status="STOPPED"),
+        "NotFound": asking("olga", key="no_such_idea", status="RUNNING"),
+        "InvalidState": asking("olga", key="points_prompt", status="DRAFT"),
     },
     "saveItem": {
         "SaveItemSuccess": asking("olga", **_ITEM),
@@ -266,6 +282,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     exchanges["code"] = done["exchange"]["reward"]["code"]
     await grant(client, users["alice"], 50, "order", reference="order-1")
     exchanges |= await _devices_and_pushes(mall, users["alice"])
+    await client.data("{ pointsPrompt { variant } }", as_="alice")
     for name, points in (("ending", 200), ("speck", 1)):
         lots[name] = await give_points(mall, users["alice"], points, expires_at=until)
     return {

@@ -34,9 +34,10 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on Device { platform }
   ... on PushRecord { title pushStatus: status }
   ... on Share { shareCode: code visits }
+  ... on Experiment { experimentKey: key startedAt }
   ... on Campaign { title recipients planned queued opened audience operator { id } }
 } }"""
-OPERATORS_OWN = {"OperatorAction", "Campaign"}
+OPERATORS_OWN = {"OperatorAction", "Campaign", "Experiment"}
 PRIVATE = {
     *("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord"),
     "Share",
@@ -67,6 +68,7 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "Device": encode_id("Device", device.id),
         "PushRecord": encode_id("PushRecord", push.id),
         "Campaign": await campaign_of(mall, user_id),
+        "Experiment": encode_id("Experiment", 1),  # the built-in one
         "Achievement": await achievement_of(mall),
         "Share": encode_id("Share", (await add_share(mall, user_id, ShareKind.RANK)).id),
     }
@@ -187,7 +189,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711), ("Achievement", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
         *(("Device", nothing), ("PushRecord", nothing), ("Campaign", nothing)),
-        ("Share", nothing),
+        *(("Share", nothing), ("Experiment", 4711)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind

@@ -209,6 +209,7 @@ def test_every_name_has_one_form() -> None:
         "redeem",
         "run",
         "save",
+        "set",
         "suspend",
         "update",
     }

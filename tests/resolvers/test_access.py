@@ -55,6 +55,12 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.users": (OPERATORS, "users { nodes { id } }"),
     "query.operatorActions": (OPERATORS, "operatorActions { nodes { id } }"),
+    "query.experimentAssignment": (
+        MEMBERS,
+        'experimentAssignment(experiment: "points_prompt") { variant }',
+    ),
+    "query.pointsPrompt": (MEMBERS, "pointsPrompt { message }"),
+    "query.experiments": (OPERATORS, "experiments { id }"),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
@@ -164,6 +170,18 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
             'broadcastPush(input: {title: "t", body: "b", audience: {}, idempotencyKey: "k"})'
             " { __typename }"
         ),
+    ),
+    "mutation.recordExperimentEvents": (
+        MEMBERS,
+        "recordExperimentEvents(input: {events: []}) { __typename }",
+    ),
+    "mutation.saveExperiment": (
+        OPERATORS,
+        'saveExperiment(input: {key: "k", variants: []}) { __typename }',
+    ),
+    "mutation.setExperimentStatus": (
+        OPERATORS,
+        'setExperimentStatus(input: {key: "k", status: RUNNING}) { __typename }',
     ),
     "mutation.runExpiry": (OPERATORS, "runExpiry { expiredRecords }"),
 }

@@ -26,23 +26,20 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt recommendations
-    experimentAssignment kpis systemHealth alerts experiments
+    recommendations
+    kpis systemHealth alerts
 """
 _PENDING_MUTATIONS = """
-    recordExperimentEvents
     submitSatisfaction
-    saveExperiment setExperimentStatus
     acknowledgeAlert
 """
 _PENDING_MEMBERS = ""
 _PENDING_TYPES = """
-    Alert AlertSeverity Experiment
-    ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
-    ExperimentVariant ExperimentVariantInput HealthStatus
+    Alert AlertSeverity
+    HealthStatus
     KpiDay KpiReport KpiTarget
-    PointsPrompt Recommendation RecommendationReason
-    SystemHealth VariantResult
+    Recommendation RecommendationReason
+    SystemHealth
 """
 
 

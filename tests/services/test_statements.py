@@ -26,7 +26,15 @@ from services.users.suspend import suspend_user
 from tests.boards import build
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_achievement, add_item, add_task, add_user, give_points, points_of
+from tests.factories import (
+    add_achievement,
+    add_item,
+    add_task,
+    add_user,
+    execute,
+    give_points,
+    points_of,
+)
 from tests.jobs.due import run_due
 from tests.pushes import add_device, draft, plan_now
 from tests.services.statements import Statements
@@ -206,6 +214,34 @@ async def _invited(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return await _tasks(mall, user_id, rows)
 
 
+async def _given(mall: Mall, user_id: int, rows: int, variant: str) -> dict[str, Any]:
+    """Alice has seen that variant; so have others, of other experiments as well."""
+    await _items(mall, user_id, rows)
+    sql = """
+        INSERT INTO experiments (key, status, traffic_buckets, variants, salt, started_at)
+        SELECT 'idea-' || n, 'running', 10000, variants, n::text, now()
+        FROM experiments, generate_series(1, :rows) n
+    """
+    await execute(mall, sql, rows=rows)
+    members = [user_id] + [await add_user(mall, f"member-{number}") for number in range(rows)]
+    sql = """
+        INSERT INTO ab_tests (experiment_id, user_id, variant, design, exposed_at)
+        SELECT id, unnest(CAST(:members AS bigint[])), :variant, 1, now() FROM experiments
+    """
+    await execute(mall, sql, members=members, variant=variant)
+    sample = {"experiment": "points_prompt", "metric": "exchange"}
+    return {"events": [{**sample, "eventId": str(number)} for number in range(50 * rows)]}
+
+
+async def _given_a(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    return await _given(mall, user_id, rows, "A")
+
+
+async def _given_b(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    await _lots(mall, user_id, rows)
+    return await _given(mall, user_id, rows, "B")
+
+
 _NOTED = datetime(2030, 1, 1, tzinfo=UTC)  # no login has to be noted in between
 _ITEM = "id name points stock exchangeCount canExchange"
 _EXCHANGE = (
@@ -356,6 +392,34 @@ OPERATIONS = [
         "{ pushHistory(first: 20) { nodes { id title status openedAt } } }",
         1,
         _pushes,
+    ),
+    Operation(
+        "experimentAssignment",
+        '{ experimentAssignment(experiment: "points_prompt") { variant payload } }',
+        1,
+        _given_a,
+    ),
+    Operation(
+        "experimentAssignment for the first time",
+        '{ experimentAssignment(experiment: "points_prompt") { variant payload } }',
+        4,
+        _items,
+    ),
+    Operation("pointsPrompt of worth", "{ pointsPrompt { variant message } }", 4, _given_a),
+    Operation("pointsPrompt of expiry", "{ pointsPrompt { variant message } }", 2, _given_b),
+    Operation(
+        "recordExperimentEvents",
+        "mutation ($events: [ExperimentEventInput!]!) { recordExperimentEvents(input: {"
+        "events: $events}) { ... on RecordExperimentEventsSuccess { recorded } } }",
+        5,
+        _given_a,
+    ),
+    Operation(
+        "experiments with results",
+        '{ experiments { key results(metric: "exchange") { variants { lift pValue } } } }',
+        2,
+        _given_a,
+        role="operator",
     ),
     Operation("shares", "{ shares { id kind code url visits pointsEarned } }", 1, _links),
     Operation(

@@ -1,0 +1,1 @@
+"""Experiments: who sees which variant, what is measured of them, and what it says."""

@@ -1,0 +1,80 @@
+"""The line that nudges a member to spend: the built-in experiment (`domain.md`, Experiments).
+
+A says what the points are worth, B that they will expire. Both say only what is true.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.experiments import ExperimentStatus
+from services.errors import Unauthenticated
+from services.exchange.quick_options import QuickOption, quick_options
+from services.experiments.assign import Assignment
+from services.experiments.definitions import PROMPT_VARIANTS
+from services.points.balance import Balance, balances
+from services.points.expiry_summary import ExpiringPoints, expiry_summary
+
+WORTH, EXPIRY = PROMPT_VARIANTS
+SOON_DAYS = 30
+"""What expires later than that presses nobody."""
+_OPTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What the points are worth: the name of an item that the member could take now, if any."""
+
+    available: int
+    item: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """What of the points expires first, if any does within `days`."""
+
+    days: int
+    first: ExpiringPoints | None
+
+
+def prompt_variant(assignment: Assignment | None) -> str:
+    """The variant whose line is shown.
+
+    To whoever takes no part A, the wording of before; once the experiment is stopped, to everybody
+    the first variant.
+    """
+    if assignment is None:
+        return WORTH
+    if assignment.experiment.status is ExperimentStatus.STOPPED:
+        return assignment.experiment.variants[0].key
+    return WORTH if assignment.variant is None else assignment.variant.key
+
+
+def is_crossing(assignment: Assignment | None, shown: str) -> bool:
+    """Whether the member is shown another variant than they were given, for the first time."""
+    given = assignment and assignment.given
+    return given is not None and given.variant != shown and not given.has_crossed_over
+
+
+async def prompt_facts(
+    session: AsyncSession, variant: str, user_id: int, now: datetime, zone: ZoneInfo
+) -> Worth | Expiry:
+    """What that variant's line tells of the member.
+
+    Raises Unauthenticated when the member is gone.
+    """
+    if variant == EXPIRY:
+        summary = await expiry_summary(session, user_id, SOON_DAYS, now, zone)
+        return Expiry(SOON_DAYS, next(iter(summary.upcoming), None))
+    balance = (await balances(session, [user_id], now)).get(user_id)
+    if balance is None:
+        raise Unauthenticated
+    return worth(balance, await quick_options(session, balance, _OPTIONS, now, zone))
+
+
+def worth(balance: Balance, options: list[QuickOption]) -> Worth:
+    """The best item of the member's quick options that they can take. Pure."""
+    takeable = (option.item.name for option in options if option.can_exchange)
+    return Worth(balance.available, next(takeable, None))
