@@ -18,6 +18,12 @@ from models.notifications import (
 from models.operators import OperatorAction, Reason
 from models.outbox import OutboxMessage, ScheduledJob
 from models.points import IdempotencyKey, LotDraw, PointsAuditLog, PointsGrant, PointsRecord
+from models.recommendations import (
+    InterestItems,
+    ItemNeighbours,
+    PopularItem,
+    RecommendationRun,
+)
 from models.sharing import Invite, Share, ShareVisit
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
@@ -37,20 +43,24 @@ __all__ = [
     "ExchangeItem",
     "FileImport",
     "IdempotencyKey",
+    "InterestItems",
     "Invite",
     "ItemDailyExchanges",
+    "ItemNeighbours",
     "LotDraw",
     "OperatorAction",
     "OutboxMessage",
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",
+    "PopularItem",
     "PushDelivery",
     "PushPreferences",
     "PushRecord",
     "RankHistory",
     "RankSnapshot",
     "Reason",
+    "RecommendationRun",
     "ReminderDay",
     "ScheduledJob",
     "Share",
