@@ -1,14 +1,29 @@
 """`recommendations`: training them, and measuring how good they are."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
+from rich.table import Table
 
 from commands.opening import run_in_mall
+from services.imports.files import FileUnusable
 from services.mall import Mall
+from services.recommendations.dataset import Split
+from services.recommendations.evaluate import (
+    FEW_INTERACTIONS,
+    NothingToMeasure,
+    Question,
+    Report,
+    evaluate,
+)
+from services.recommendations.files import read_interactions_file, read_items_file
+from services.recommendations.metrics import Quality
 from services.recommendations.progress import Tell
 from services.recommendations.train import train
 from settings import load_settings
@@ -35,6 +50,75 @@ def train_now() -> None:
         return 0
 
     run_in_mall(load_settings(), work)
+
+
+@recommendations.command("evaluate")
+def evaluate_file(
+    interactions: Annotated[
+        Path, typer.Option(help="CSV: user,item,timestamp[,weight]; the first line names them.")
+    ],
+    items: Annotated[
+        Path | None, typer.Option(help="CSV: item,name,tags,category; tags parted by |.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="What is held back.")] = Split.RANDOM,
+    test_ratio: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="How much of it.")
+    ] = Question.test_ratio,
+    k: Annotated[int, typer.Option("--k", min=1, max=1_000, help="Length of lists.")] = Question.k,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = Question.seed,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure on a public data set how good recommendations are; needs no database.
+
+    Exits 1 when a file cannot be read or is too small.
+    """
+    question = Question(split, test_ratio, k, seed)
+    try:
+        dataset = read_interactions_file(interactions)
+        texts = None if items is None else read_items_file(items)
+        with shown_progress() as tell:
+            report = evaluate(dataset, texts, question, tell)
+    except (FileUnusable, NothingToMeasure) as error:
+        typer.echo(f"Nothing was measured: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(orjson.dumps(report.as_facts(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(report, question)
+
+
+def _show(report: Report, question: Question) -> None:
+    console, chosen = Console(), report.chosen
+    console.print(
+        f"{report.learnt_from:,} interactions to learn from, {report.held_back:,} held back"
+        f" ({question.split}, seed {question.seed}), {report.items:,} items.\n"
+        f"Chosen on a part of the former: {chosen.algorithm}, ridge {chosen.ridge},"
+        f" shrinkage {chosen.shrinkage}, half-life in days {chosen.half_life_days}"
+        f" (NDCG there {chosen.validation_ndcg:.4f}).",
+        highlight=False,
+    )
+    console.print(_table("All users", report.methods, question.k))
+    console.print(
+        _table(f"Users with up to {FEW_INTERACTIONS} interactions", report.few, question.k)
+    )
+    if report.cold_start is not None:
+        cold = {
+            "interests": report.cold_start.interests,
+            "popularity": report.cold_start.popularity,
+        }
+        console.print(_table("Cold start: only interests are known", cold, question.k))
+
+
+def _table(title: str, methods: Mapping[str, Quality], k: int) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    names = ("users", f"precision@{k}", f"recall@{k}", f"NDCG@{k}", f"MAP@{k}")
+    for name in (*names, "coverage", "novelty, bits"):
+        table.add_column(name, justify="right")
+    for method, quality in methods.items():
+        users, *means = quality.as_facts().values()
+        table.add_row(method, f"{users:,.0f}", *(f"{mean:.4f}" for mean in means))
+    return table
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from services.recommendations.interactions import Floats, Matrix
 from services.recommendations.neighbours import NeighbourRows, rows_a_block
 from services.recommendations.progress import Tell, in_blocks, tell_nobody
 
-SHRINKAGE = 0.5
+SHRINKAGE = 0.1
 """In multiples of the mean squared length of an item, unless a validation chose another."""
 LEAST_LIKENESS = 0.01
 """Below, two texts share no more than a common word."""

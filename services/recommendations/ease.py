@@ -15,7 +15,7 @@ from services.recommendations.progress import Tell, in_blocks, tell_nobody
 
 MOST_ITEMS = 20_000
 """Above, the dense matrix would be larger than 1.6 GB (`domain.md`, Recommendations)."""
-RIDGE = 2.0
+RIDGE = 8.0
 """λ in multiples of the mean diagonal, unless a validation chose another."""
 
 _PIVOT_ROWS = 512

@@ -1,12 +1,14 @@
 """From scores to the best k of each user, the same whatever order the data came in."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendations.interactions import Floats, Matrix
+from services.recommendations.interactions import Matrix
 
 
-def best(found: Floats, seen: Matrix, k: int) -> NDArray[np.int64]:
+def best(found: NDArray[Any], seen: Matrix, k: int) -> NDArray[np.int64]:
     """The columns of the k highest scores of each row, without those in the row of `seen`.
 
     Of equal scores the first column is first. -1 where a row has no more columns.
