@@ -28,6 +28,8 @@ from services.recommendations.progress import Tell
 from services.recommendations.train import train
 from settings import load_settings
 
+_USUAL = Question()
+
 recommendations = typer.Typer(no_args_is_help=True, help="What members may want.")
 
 
@@ -63,9 +65,9 @@ def evaluate_file(
     split: Annotated[Split, typer.Option(help="What is held back.")] = Split.RANDOM,
     test_ratio: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="How much of it.")
-    ] = Question.test_ratio,
-    k: Annotated[int, typer.Option("--k", min=1, max=1_000, help="Length of lists.")] = Question.k,
-    seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = Question.seed,
+    ] = _USUAL.test_ratio,
+    k: Annotated[int, typer.Option("--k", min=1, max=1_000, help="Length of lists.")] = _USUAL.k,
+    seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = _USUAL.seed,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure on a public data set how good recommendations are; needs no database.
