@@ -82,7 +82,7 @@ def _measure(
         text=True,
     )
     assert process.stdout is not None
-    peak_mib = _watch(process)
+    peak_mib = watch(process)
     said = process.stdout.read()
     duration_s = time.perf_counter() - started_at_s
     if process.returncode or f"{lines:,} imported" not in said:
@@ -90,7 +90,7 @@ def _measure(
     return Import(name, lines, duration_s, bare_duration_s, peak_mib)
 
 
-def _watch(process: subprocess.Popen[str]) -> float:
+def watch(process: subprocess.Popen[str]) -> float:
     """Wait for its end; the most memory it was seen to have held, in MiB."""
     peak_mib = 0.0
     while process.poll() is None:

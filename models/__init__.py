@@ -26,6 +26,12 @@ from models.points import (
     PointsRecord,
     PointsReversal,
 )
+from models.recommendations import (
+    InterestItems,
+    ItemNeighbours,
+    PopularItem,
+    RecommendationRun,
+)
 from models.sharing import Invite, Share, ShareVisit
 from models.tasks import CheckIn, Event, Task, UserTask
 from models.users import User
@@ -48,8 +54,10 @@ __all__ = [
     "ExperimentEvent",
     "FileImport",
     "IdempotencyKey",
+    "InterestItems",
     "Invite",
     "ItemDailyExchanges",
+    "ItemNeighbours",
     "LotDraw",
     "OperatorAction",
     "OutboxMessage",
@@ -57,12 +65,14 @@ __all__ = [
     "PointsGrant",
     "PointsRecord",
     "PointsReversal",
+    "PopularItem",
     "PushDelivery",
     "PushPreferences",
     "PushRecord",
     "RankHistory",
     "RankSnapshot",
     "Reason",
+    "RecommendationRun",
     "ReminderDay",
     "ScheduledJob",
     "Share",

@@ -89,6 +89,10 @@ KEPT = {
     "campaigns": "operators' words, and whom they chose: by number or by what many share",
 }
 NOT_ABOUT_USERS = {
+    "recommendation_runs",
+    "item_neighbours",
+    "interest_items",
+    "popular_items",
     "exchange_items",
     "item_daily_exchanges",
     "tasks",

@@ -1,0 +1,1 @@
+"""What each member is most likely to want: learnt by a job, read by every process."""
