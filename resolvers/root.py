@@ -24,6 +24,7 @@ from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
+from resolvers.recommendations import RecommendationsQuery
 from resolvers.sharing import SharingMutation, SharingQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
@@ -43,6 +44,7 @@ class Query(
     NotificationsQuery,
     LeaderboardQuery,
     CampaignsQuery,
+    RecommendationsQuery,
     SharingQuery,
     OperatorsQuery,
 ):

@@ -56,6 +56,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.users": (OPERATORS, "users { nodes { id } }"),
     "query.operatorActions": (OPERATORS, "operatorActions { nodes { id } }"),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
+    "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),

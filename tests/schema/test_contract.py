@@ -26,7 +26,7 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    pointsPrompt recommendations
+    pointsPrompt
     experimentAssignment kpis systemHealth alerts experiments
 """
 _PENDING_MUTATIONS = """
@@ -41,7 +41,7 @@ _PENDING_TYPES = """
     ExperimentAssignment ExperimentEventInput ExperimentResults ExperimentStatus
     ExperimentVariant ExperimentVariantInput HealthStatus
     KpiDay KpiReport KpiTarget
-    PointsPrompt Recommendation RecommendationReason
+    PointsPrompt
     SystemHealth VariantResult
 """
 
