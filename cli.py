@@ -14,6 +14,7 @@ from commands import jobs
 from commands.imports import coupons, points
 from commands.leaderboard import leaderboard
 from commands.opening import run_in_mall, stores_of
+from commands.recommendations import recommendations
 from commands.users import users
 from commands.web import web_options
 from dev.demo.load import is_empty, load_demo
@@ -42,6 +43,7 @@ cli.add_typer(coupons, name="coupons")
 cli.add_typer(points, name="points")
 cli.add_typer(users, name="users")
 cli.add_typer(leaderboard, name="leaderboard")
+cli.add_typer(recommendations, name="recommendations")
 cli.add_typer(jobs.jobs, name="jobs")
 cli.command()(jobs.worker)
 cli.command()(jobs.scheduler)

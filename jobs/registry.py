@@ -11,6 +11,7 @@ from jobs import (
     leaderboard,
     notifications,
     points,
+    recommendations,
     reminders,
     sharing,
 )
@@ -37,6 +38,7 @@ JOBS: Mapping[str, Job] = {
         *achievements.JOBS,
         *notifications.JOBS,
         *sharing.JOBS,
+        *recommendations.JOBS,
         in_batches("clean_up", _clean_up),
     )
 }

@@ -42,5 +42,6 @@ SCHEDULE: Sequence[Scheduled] = (
     Scheduled("check_leaderboard", "* * * * *"),
     # Late enough for what was settled just before midnight to be committed.
     Scheduled("snapshot_ranks", "10 0 * * *"),
+    Scheduled("train_recommendations", "30 3 * * *"),
     Scheduled("clean_up", "30 3 * * *"),
 )

@@ -81,12 +81,26 @@ def search_document(
     fields: defaultdict[str, set[str]] = defaultdict(set)
     labels = " ".join([*([category] if category else []), *tags])
     for text, field in ((name, _NAME), (labels, _TAGS), (description or "", _DESCRIPTION)):
-        for word in _document_words(text):
+        for word in document_words(text):
             fields[word].add(field)
     for token in _tokens(_folded(f"{name[:_LONGEST_FIELD]} {labels[:_LONGEST_FIELD]}")):
         for variant in _variants(token):
             fields[variant].add(_MISTYPED)
     return " ".join(f"'{word}':{','.join(sorted(at))}" for word, at in sorted(fields.items()))
+
+
+def document_words(text: str) -> Iterator[str]:
+    """The words that a text is found by, some of them several times; never raises."""
+    folded = _folded(text)
+    for token in _tokens(folded):
+        if token.kind == "chinese":
+            yield from (word for word in rjieba.cut_for_search(token.text) if len(word) > 1)
+            yield from _pairs(token.text)
+            yield token.text[-1]  # all others begin a pair, and are found as its prefix
+        else:
+            yield token.text
+    for compound in _COMPOUND.finditer(folded):
+        yield _NOT_LETTERS.sub("", compound.group())[:_LONGEST_WORD]
 
 
 def search_query(text: str | None) -> SearchQuery | None:
@@ -126,19 +140,6 @@ def _tokens(folded: str) -> Iterator[_Token]:
         is_chinese = match.lastgroup == "chinese"
         text = match.group() if is_chinese else match.group()[:_LONGEST_WORD]
         yield _Token(text, match.lastgroup)
-
-
-def _document_words(text: str) -> Iterator[str]:
-    folded = _folded(text)
-    for token in _tokens(folded):
-        if token.kind == "chinese":
-            yield from (word for word in rjieba.cut_for_search(token.text) if len(word) > 1)
-            yield from _pairs(token.text)
-            yield token.text[-1]  # all others begin a pair, and are found as its prefix
-        else:
-            yield token.text
-    for compound in _COMPOUND.finditer(folded):
-        yield _NOT_LETTERS.sub("", compound.group())[:_LONGEST_WORD]
 
 
 def _query_words(token: _Token) -> list[_Token]:

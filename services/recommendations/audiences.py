@@ -26,7 +26,8 @@ FEWEST_PEERS = 5
 """Members of an audience who took an item before it is told of: of fewer one could be known."""
 
 _ANY = "any"
-_TELLING = (Gender.FEMALE, Gender.MALE, Gender.OTHER)
+TELLING_GENDERS = (Gender.FEMALE, Gender.MALE, Gender.OTHER)
+"""Those that say something; undisclosed does not."""
 
 
 def peer_audiences(gender: str | None, birth_year: int | None, year: int) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def peer_audiences(gender: str | None, birth_year: int | None, year: int) -> tup
     Members of the same gender and age band, of the gender, of the age band. An undisclosed gender
     is none. `year` is the running one.
     """
-    known = gender if gender in _TELLING else None
+    known = gender if gender in TELLING_GENDERS else None
     band = (
         None
         if birth_year is None

@@ -1,0 +1,13 @@
+"""Learning every night what members are likely to want."""
+
+from jobs.job import Payload, Queue, StepJob
+from services.mall import Mall
+from services.recommendations.train import train
+
+
+async def _train(mall: Mall, _payload: Payload) -> bool:
+    await train(mall.stores, mall.clock, mall.zone)  # None: somebody else is at it
+    return False
+
+
+JOBS = (StepJob("train_recommendations", _train, Queue.BULK),)
