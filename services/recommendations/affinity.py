@@ -4,7 +4,6 @@ Pure: everything that was read comes in as plain data, so that property tests ca
 as they like.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -18,7 +17,7 @@ from services.recommendations.blend import COLLABORATIVE_SHARE, CONTENT_SHARE, m
 from services.recommendations.interests import fold_interest
 from services.recommendations.reasons import RecommendationReason
 
-Shares: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,21 @@ class Neighbours:
     weights: Sequence[float]
 
 
-@dataclass(slots=True)
-class Affinity:
-    """How much a history speaks for an item, by each kind of likeness; not comparable as such."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An item that a history speaks for: how much by what similar members took, and by its kind.
 
-    collaborative: float = 0.0
-    content: float = 0.0
+    Each is a share of the score, which is at most 1; below 0 is what speaks against it.
+    """
+
+    item_id: int
+    by_taste: float
+    by_kind: float
+
+    @property
+    def score(self) -> float:
+        """Both together, above 0."""
+        return self.by_taste + self.by_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,66 +64,58 @@ class Leaning:
     interests: frozenset[str] = field(default_factory=frozenset[str])
 
 
-@dataclass(frozen=True, slots=True)
-class Liked:
-    """An offered item that the history speaks for: how much (at most 1), and truly why."""
+def wanted(history: Sequence[Shown], neighbours: Iterable[Neighbours], most: int) -> list[Wanted]:
+    """The `most` items that the history speaks for, the best first, offered or not.
 
-    item: Item
-    score: float
-    reason: RecommendationReason
-
-
-def affinities(history: Iterable[Shown], neighbours: Iterable[Neighbours]) -> dict[int, Affinity]:
-    """What the history speaks for. What a member wants and has not taken speaks for itself, too."""
-    found: defaultdict[int, Affinity] = defaultdict(Affinity)
-    strengths: dict[int, float] = {}
-    for shown in history:
-        strengths[shown.item_id] = shown.strength
-        if not shown.is_taken:
-            found[shown.item_id].content += shown.strength
-    for row in neighbours:
-        strength = strengths.get(row.item_id, 0.0)
-        for item_id, weight in zip(row.item_ids, row.weights, strict=True):
-            if row.kind is NeighbourKind.COLLABORATIVE:
-                found[item_id].collaborative += strength * weight
-            else:
-                found[item_id].content += strength * weight
-    return dict(found)
-
-
-def loudest(found: Mapping[int, Affinity], most: int) -> list[int]:
-    """The ids of the `most` items that a history speaks for, before it is known what is offered."""
-    ids = sorted(found)
-    by_taste, by_kind = _shares(found, ids)
-    scores = by_taste + by_kind
-    order = np.argsort(-scores, kind="stable")[:most]
-    return [ids[place] for place in order if scores[place] > 0]
-
-
-def liked(
-    found: Mapping[int, Affinity], offered: Mapping[int, Item], leaning: Leaning
-) -> list[Liked]:
-    """The offered items that the history speaks for, the best first."""
-    ids = sorted(found.keys() & offered.keys())
-    by_taste, by_kind = (shares.tolist() for shares in _shares(found, ids))
-    choices = [
-        Liked(offered[item_id], taste + kind, _reason(offered[item_id], taste, kind, leaning))
-        for item_id, taste, kind in zip(ids, by_taste, by_kind, strict=True)
-        if taste + kind > 0
+    What a member wants and has not taken speaks for itself, too: it is like itself.
+    """
+    strengths = {shown.item_id: shown.strength for shown in history}
+    rows = list(neighbours)
+    itself = [shown for shown in history if not shown.is_taken]
+    collaborative = _spoken_for(rows, NeighbourKind.COLLABORATIVE, strengths)
+    content = [
+        *_spoken_for(rows, NeighbourKind.CONTENT, strengths),
+        (
+            np.array([s.item_id for s in itself], dtype=np.int64),
+            np.array([s.strength for s in itself]),
+        ),
     ]
-    return sorted(choices, key=lambda choice: (-choice.score, choice.item.id))
+    ids = np.unique(
+        np.concatenate([np.empty(0, np.int64), *(of for of, _ in (*collaborative, *content))])
+    )
+    by_taste = COLLABORATIVE_SHARE * measured(_summed(ids, collaborative))
+    by_kind = CONTENT_SHARE * measured(_summed(ids, content))
+    order = np.argsort(-(by_taste + by_kind), kind="stable")[:most]
+    found = zip(ids[order].tolist(), by_taste[order].tolist(), by_kind[order].tolist(), strict=True)
+    return [each for each in (Wanted(*parts) for parts in found) if each.score > 0]
 
 
-def _shares(found: Mapping[int, Affinity], ids: Sequence[int]) -> tuple[Shares, Shares]:
-    """What each kind of likeness adds to the scores of the items."""
-    collaborative = np.array([found[item_id].collaborative for item_id in ids])
-    content = np.array([found[item_id].content for item_id in ids])
-    return COLLABORATIVE_SHARE * measured(collaborative), CONTENT_SHARE * measured(content)
+def _spoken_for(
+    rows: Sequence[Neighbours], kind: NeighbourKind, strengths: Mapping[int, float]
+) -> list[tuple[NDArray[np.int64], Floats]]:
+    """The items that each row of a kind speaks for, and how much, given the strength of its own."""
+    return [
+        (
+            np.array(row.item_ids, dtype=np.int64),
+            np.array(row.weights) * strengths.get(row.item_id, 0.0),
+        )
+        for row in rows
+        if row.kind is kind
+    ]
 
 
-def _reason(item: Item, by_taste: float, by_kind: float, leaning: Leaning) -> RecommendationReason:
+def _summed(ids: NDArray[np.int64], spoken: Sequence[tuple[NDArray[np.int64], Floats]]) -> Floats:
+    """What is said of each of the items, which are in rising order, added up."""
+    if not spoken:
+        return np.zeros(len(ids))
+    places = np.searchsorted(ids, np.concatenate([of for of, _ in spoken]))
+    weights = np.concatenate([how_much for _, how_much in spoken])
+    return np.bincount(places, weights, minlength=len(ids)).astype(np.float64, copy=False)
+
+
+def reason_for(item: Item, why: Wanted, leaning: Leaning) -> RecommendationReason:
     """By what speaks loudest for it; that it can be paid is true of all that is offered."""
-    if by_taste >= by_kind:
+    if why.by_taste >= why.by_kind:
         return RecommendationReason.SIMILAR_USERS
     if item.category is not None and item.category == leaning.last_category:
         return RecommendationReason.SAME_CATEGORY

@@ -4,7 +4,7 @@ Priced between half the balance and all of it, in stock, on sale, and not taken 
 be: the member could exchange it at this moment (docs/decisions/0027-only-what-can-be-had.md).
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -34,10 +34,12 @@ OFFERED = """
               WHEN 'month' THEN :month ELSE '-infinity' END))
 """
 """Whether a row `item` of exchange_items is offered, by the parameters of a `Budget`."""
-_AMONG = text(
+_FIRST = text(
     f"""
-    SELECT {OFFERED_COLUMNS} FROM exchange_items item
-    WHERE item.id = ANY(CAST(:item_ids AS bigint[])) AND {OFFERED}
+    SELECT {OFFERED_COLUMNS}
+    FROM unnest(CAST(:item_ids AS bigint[])) WITH ORDINALITY AS wanted(id, place)
+    JOIN exchange_items item ON item.id = wanted.id
+    WHERE {OFFERED} ORDER BY wanted.place LIMIT :most
     """
 )
 
@@ -62,11 +64,11 @@ class Budget:
         }
 
 
-async def offered_among(
-    session: AsyncSession, budget: Budget, item_ids: Collection[int]
-) -> dict[int, Item]:
-    """Those of the items that the member could take now, by id."""
+async def first_offered(
+    session: AsyncSession, budget: Budget, item_ids: Sequence[int], most: int
+) -> list[Item]:
+    """The first `most` of the items that the member could take now, in their order."""
     if not item_ids:
-        return {}
-    rows = await session.execute(_AMONG, {"item_ids": list(item_ids), **budget.parameters()})
-    return {row.id: item_from_row(row) for row in rows}
+        return []
+    asked = {"item_ids": list(item_ids), "most": most, **budget.parameters()}
+    return [item_from_row(row) for row in await session.execute(_FIRST, asked)]

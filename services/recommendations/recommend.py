@@ -4,15 +4,16 @@ Hybrid first: what the member's own history speaks for. Where that leaves places
 of the cold start fills them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import local_day
 from services.catalogue.items import Item
-from services.recommendations.affinity import Liked, affinities, liked, loudest
+from services.recommendations.affinity import reason_for, wanted
 from services.recommendations.ladder import Known, Rung, Step, climb
-from services.recommendations.offers import Budget, offered_among
+from services.recommendations.offers import Budget, first_offered
 from services.recommendations.reasons import RecommendationReason
 from services.recommendations.taste import Taste, read_neighbours, read_taste
 
@@ -29,7 +30,10 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """An item, how strongly it is recommended (0 to 1), and the truth about why."""
+    """An item, how strongly it is recommended (0 to 1), and the truth about why.
+
+    A score orders and compares one member's recommendations; it is no probability.
+    """
 
     item: Item
     score: float
@@ -46,36 +50,42 @@ async def recommend(session: AsyncSession, budget: Budget, limit: int) -> list[R
     if taste.is_suspended or budget.available < 1:
         return []
     chosen = await _by_history(session, budget, taste, limit)
-    steps: list[Step] = []
-    if len(chosen) < limit:
-        known = Known(taste.run_id, taste.leaning.interests, taste.peers)
-        taken = [choice.item.id for choice in chosen]
-        steps = await climb(session, budget, known, limit - len(chosen), taken)
-    return ranked(chosen, steps)
+    if len(chosen) == limit:
+        return chosen
+    known = Known(taste.run_id, taste.leaning.interests, taste.peers)
+    steps = await climb(
+        session, budget, known, limit - len(chosen), [each.item.id for each in chosen]
+    )
+    return chosen + climbed(steps)
 
 
 async def _by_history(
     session: AsyncSession, budget: Budget, taste: Taste, limit: int
-) -> list[Liked]:
+) -> list[Recommended]:
     if not taste.history:
         return []
     neighbours = (
         [] if taste.run_id is None else await read_neighbours(session, taste.run_id, taste.history)
     )
-    found = affinities(taste.history, neighbours)
-    offered = await offered_among(session, budget, loudest(found, MOST_LOOKED_AT))
-    return liked(found, offered, taste.leaning)[:limit]
+    found = {each.item_id: each for each in wanted(taste.history, neighbours, MOST_LOOKED_AT)}
+    items = await first_offered(session, budget, list(found), limit)
+    return [
+        Recommended(
+            item, _upper_half(found[item.id].score), reason_for(item, found[item.id], taste.leaning)
+        )
+        for item in items
+    ]
 
 
-def ranked(chosen: list[Liked], steps: list[Step]) -> list[Recommended]:
-    """One list with falling scores: what a history speaks for in the upper half, then the rungs.
+def _upper_half(score: float) -> float:
+    """A score of 0 to 1 among those above 0.5: whatever a history speaks for comes first."""
+    return (1 + min(score, 1.0)) / 2
 
-    A score orders and compares a member's own recommendations; it is no probability.
-    """
-    by_history = [Recommended(c.item, (1 + min(c.score, 1.0)) / 2, c.reason) for c in chosen]
+
+def climbed(steps: Sequence[Step]) -> list[Recommended]:
+    """What the ladder adds, with scores that fall from below 0.5."""
     share = 1 / (2 * (len(steps) + 1))
-    climbed = [
+    return [
         Recommended(step.item, (len(steps) - place) * share, _REASONS[step.rung])
         for place, step in enumerate(steps)
     ]
-    return by_history + climbed
