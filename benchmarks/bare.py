@@ -19,6 +19,7 @@ from starlette.routing import Route
 from models.stores import open_stores
 from services.calendar import system_clock
 from services.catalogue.browse import ItemFilter, ItemOrder, items_page
+from services.catalogue.items import items_by_id
 from services.points.balance import balances
 from services.tasks.browse import member_tasks
 from settings import StoreSettings
@@ -58,6 +59,14 @@ async def search(request: Request) -> Response:
     return Response(orjson.dumps(page.rows), media_type="application/json")
 
 
+async def item(request: Request) -> Response:
+    """An item by its id: one indexed select."""
+    item_id = int(request.query_params["item"])
+    async with request.app.state.stores.read() as session:
+        found = await items_by_id(session, [item_id])
+    return Response(orjson.dumps(found[item_id]), media_type="application/json")
+
+
 async def livez(_request: Request) -> Response:
     """The process answers."""
     return Response("alive")
@@ -68,6 +77,7 @@ app = Starlette(
         Route("/balance", balance),
         Route("/tasks", tasks),
         Route("/search", search),
+        Route("/item", item),
         Route("/livez", livez),
     ],
     lifespan=_lifespan,

@@ -2,7 +2,7 @@
 
 from jobs.job import Payload, Queue, StepJob
 from services.mall import Mall
-from services.recommendations.train import train
+from services.recommendations.train import TRAINING_JOB, train
 
 
 async def _train(mall: Mall, _payload: Payload) -> bool:
@@ -10,4 +10,4 @@ async def _train(mall: Mall, _payload: Payload) -> bool:
     return False
 
 
-JOBS = (StepJob("train_recommendations", _train, Queue.BULK),)
+JOBS = (StepJob(TRAINING_JOB, _train, Queue.BULK),)

@@ -96,6 +96,13 @@ class Event(Base):
     __table_args__ = (
         CheckConstraint("char_length(event_id) BETWEEN 1 AND 128", name="event_id_length"),
         Index("ix_events_user_id_occurred_at", "user_id", "occurred_at"),
+        Index(
+            "ix_events_views",
+            "user_id",
+            "occurred_at",
+            postgresql_include=["viewed_item_id"],
+            postgresql_where=text("viewed_item_id IS NOT NULL"),
+        ),
     )
 
     event_id: Mapped[str] = mapped_column(primary_key=True)
@@ -104,4 +111,6 @@ class Event(Base):
     amount: Mapped[Decimal | None] = mapped_column(Numeric)
     occurred_at: Mapped[datetime]
     attributes: Mapped[Json]
+    # Read out of the attributes once, when it was recorded; it may be an item that never was.
+    viewed_item_id: Mapped[int | None]
     recorded_at: Mapped[datetime]

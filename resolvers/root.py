@@ -25,6 +25,7 @@ from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
+from resolvers.recommendations import RecommendationsQuery
 from resolvers.sharing import SharingMutation, SharingQuery
 from resolvers.tasks import TasksMutation, TasksQuery
 from resolvers.users import UsersMutation, UsersQuery
@@ -44,6 +45,7 @@ class Query(
     NotificationsQuery,
     LeaderboardQuery,
     CampaignsQuery,
+    RecommendationsQuery,
     SharingQuery,
     ExperimentsQuery,
     OperatorsQuery,

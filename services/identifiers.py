@@ -5,10 +5,14 @@ before any of them is stored (`docs/decisions/0003`).
 """
 
 import base64
+import binascii
 import os
 import time
 from datetime import datetime
 from uuid import UUID
+
+_LONGEST_GLOBAL_ID = 200
+_MOST_DIGITS = 18  # any such number fits a bigint
 
 
 def new_id() -> UUID:
@@ -28,6 +32,22 @@ def first_id_at(instant: datetime) -> UUID:
 def global_id(kind: str, key: object) -> str:
     """What clients call the `kind` (a type's name) with that key: opaque to them.
 
-    Here, for pushes carry such ids too; `schema/ids.py` reads them.
+    Here, for pushes and events carry such ids too.
     """
     return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")
+
+
+def read_global_id(value: str) -> tuple[str, str] | None:
+    """(kind, key) of a global id; None for what `global_id` would not have made."""
+    try:
+        padded = value[:_LONGEST_GLOBAL_ID] + "=" * (-len(value) % 4)
+        kind, _, key = base64.b64decode(padded, b"-_", validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (kind, key) if global_id(kind, key) == value else None
+
+
+def read_number(key: str) -> int | None:
+    """A key that is a number; None for what no number of a row is written as."""
+    number = int(key) if key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS else None
+    return number if str(number) == key else None  # else 007 would be another id of 7

@@ -1,6 +1,6 @@
 """Recommendations: trainings and what they found.
 
-Revision: 0024, after 0020
+Revision: 0024, after 0023
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from alembic import op
 
 revision = "0024"
-down_revision = "0020"
+down_revision = "0023"
 
 _NEIGHBOUR_KEY = (
     sa.Column("item_id", sa.BigInteger(), nullable=False),

@@ -24,6 +24,7 @@ from services.exchange.place import save_exchanges
 from services.outbox import enqueue
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
+from services.recommendations.train import TRAINING_JOB
 from services.tasks.check_in import save_check_ins
 from services.tasks.incoming_events import PURCHASE
 from services.tasks.progress import save_progress, tasks_by_id
@@ -146,7 +147,8 @@ async def _save(session: AsyncSession, history: History, now: datetime, zone: Zo
     counts = [(day, item, count) for (day, item), count in sorted(history.sold_by_day.items())]
     columns = ("day", "item_id", "exchanges")
     writes.insert(ItemDailyExchanges, columns, counts)
-    enqueue(writes, CATCH_UP_JOB, [{}], now)  # what the history reached, once there is a worker
+    for job in (CATCH_UP_JOB, TRAINING_JOB):  # what the history led to, once there is a worker
+        enqueue(writes, job, [{}], now)
     await writes.flush(session)
     visits = [
         {"id": user_id, "last_login_at": moment}

@@ -8,6 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from dev.demo.members import Member
+from dev.demo.tastes import Tastes
 from models.catalogue import LimitPeriod
 from models.tasks import TaskFrequency
 from services.calendar import local_day
@@ -57,6 +58,7 @@ class _World:
     random: Random
     items: dict[int, Item]
     tasks: list[Task]
+    tastes: Tastes
     history: History = field(default_factory=History)
 
     def fresh_id(self, moment: datetime) -> UUID:
@@ -75,7 +77,7 @@ def simulate(
     random: Random,
 ) -> History:
     """Let every member live from joining to yesterday. Items are sold from unlimited stock."""
-    world = _World(zone, now, random, items, tasks)
+    world = _World(zone, now, random, items, tasks, Tastes(items, random))
     for member in members:
         _live(world, member)
     return world.history
@@ -113,7 +115,7 @@ def _visit(
     if random.random() < 0.25:
         _buy(world, account, moment + timedelta(minutes=5))
     if random.random() < member.spends or account.points > 20_000:
-        _spend(world, account, taken, moment + timedelta(minutes=9))
+        _spend(world, member, account, taken, moment + timedelta(minutes=9))
 
 
 def _do(world: _World, account: Account, task: Task, moment: datetime) -> None:
@@ -134,11 +136,14 @@ def _buy(world: _World, account: Account, moment: datetime) -> None:
     grant(account, world.fresh_id(moment), points, cause, expires_at, moment)
 
 
-def _spend(world: _World, account: Account, taken: Counter[int], moment: datetime) -> None:
+def _spend(
+    world: _World, member: Member, account: Account, taken: Counter[int], moment: datetime
+) -> None:
     affordable = [item for item in world.items.values() if item.points <= account.points]
     if not affordable:
         return
-    item = world.random.choice(affordable)
+    interests = member.row["interests"]
+    item = world.tastes.choose(member.style, interests, affordable, world.random)
     outcome = _exchange(world, account, item, taken, moment)
     if isinstance(outcome, Placed):
         taken[item.id] += 1

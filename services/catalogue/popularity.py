@@ -15,7 +15,8 @@ POPULARITY_DAYS = 7
 """Today and the six days of the mall before it."""
 
 
-def _first_day(now: datetime, zone: ZoneInfo) -> date:
+def first_day(now: datetime, zone: ZoneInfo) -> date:
+    """The first of the days of the mall that count."""
     return local_day(now, zone) - timedelta(days=POPULARITY_DAYS - 1)
 
 
@@ -26,7 +27,7 @@ def popularity(now: datetime, zone: ZoneInfo) -> Subquery:
             ItemDailyExchanges.item_id,
             func.sum(ItemDailyExchanges.exchanges).label("exchanges"),
         )
-        .where(ItemDailyExchanges.day >= _first_day(now, zone))
+        .where(ItemDailyExchanges.day >= first_day(now, zone))
         .group_by(ItemDailyExchanges.item_id)
         .subquery("popularity")
     )
@@ -40,7 +41,7 @@ async def exchange_counts(
         select(ItemDailyExchanges.item_id, func.sum(ItemDailyExchanges.exchanges))
         .where(
             among(ItemDailyExchanges.item_id, item_ids),
-            ItemDailyExchanges.day >= _first_day(now, zone),
+            ItemDailyExchanges.day >= first_day(now, zone),
         )
         .group_by(ItemDailyExchanges.item_id)
     )

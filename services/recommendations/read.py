@@ -48,13 +48,9 @@ _SOURCES: Mapping[Signal, str] = {
         SELECT user_id, item_id, CAST(extract(epoch FROM created_at) AS float8) FROM wishes
         WHERE created_at > $1 AND {_NOT_ERASED}
     """,
-    # The ids are those of clients (`services.identifiers.global_id`). Made for each item and
-    # compared: whatever else other systems write there, nothing has to be decoded.
     Signal.VIEW: f"""
-        SELECT user_id, item.id, CAST(extract(epoch FROM occurred_at) AS float8)
-        FROM events JOIN exchange_items item ON attributes ->> 'itemId' = rtrim(translate(
-            encode(convert_to('ExchangeItem:' || item.id, 'UTF8'), 'base64'), '+/', '-_'), '=')
-        WHERE events.type = 'view' AND occurred_at > $1 AND {_NOT_ERASED}
+        SELECT user_id, viewed_item_id, CAST(extract(epoch FROM occurred_at) AS float8) FROM events
+        WHERE viewed_item_id IS NOT NULL AND occurred_at > $1 AND {_NOT_ERASED}
     """,
 }
 

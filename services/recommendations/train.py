@@ -37,6 +37,7 @@ from services.recommendations.runs import (
 )
 from services.transaction import reading, transaction
 
+TRAINING_JOB = "train_recommendations"
 BLAS_THREADS = 2
 """Processors that a training may take of a machine that has other things to do."""
 _MIB = 1024 * 1024 if sys.platform == "darwin" else 1024

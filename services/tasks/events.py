@@ -7,6 +7,7 @@ when it arrives later; points are granted, and counted against the caps, when it
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -45,7 +46,17 @@ from services.tasks.reward import NoRoomForReward
 from services.tasks.rules import Earned, Progress, Task, period_start, require_below_caps
 
 MOST_EVENTS_A_CALL = 1_000
-_EVENT = ("event_id", "user_id", "type", "amount", "occurred_at", "attributes", "recorded_at")
+_EVENT = (
+    "event_id",
+    "user_id",
+    "type",
+    "amount",
+    "occurred_at",
+    "attributes",
+    "viewed_item_id",
+    "recorded_at",
+)
+_stated = attrgetter(*_EVENT[:6])
 _ONLY_NEW = "ON CONFLICT (event_id) DO NOTHING RETURNING event_id"
 _DELETE = text("DELETE FROM events WHERE event_id = ANY(CAST(:event_ids AS text[]))")
 
@@ -112,8 +123,8 @@ async def _insert_new(
 ) -> list[IncomingEvent]:
     """Insert in the order of their ids, so that two calls with the same events cannot deadlock."""
     rows = [
-        (e.event_id, e.user_id, e.type, e.amount, e.occurred_at, e.attributes, now)
-        for e in sorted(events, key=lambda event: event.event_id)
+        (*_stated(event), event.viewed_item_id, now)
+        for event in sorted(events, key=attrgetter("event_id"))
     ]
     inserted = await insert_rows(session, Event, _EVENT, rows, suffix=_ONLY_NEW)
     new_ids = {row.event_id for row in inserted}

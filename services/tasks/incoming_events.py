@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from services.identifiers import read_global_id, read_number
 from services.input_rules import is_storable_json
 from services.points.account import Account
 
 PURCHASE = "purchase"
+VIEW = "view"
+"""Of an item, where the attributes say of which (`services.recommendations`)."""
 LARGEST_AMOUNT = Decimal(1_000_000_000)
 LONGEST_EVENT_ID, LONGEST_TYPE = 128, 64
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
@@ -25,6 +28,13 @@ class IncomingEvent:
     amount: Decimal | None
     occurred_at: datetime
     attributes: dict[str, Any]
+
+    @property
+    def viewed_item_id(self) -> int | None:
+        """The item of which this is a view; None for anything else."""
+        said = self.attributes.get("itemId") if self.type == VIEW else None
+        kind, key = (isinstance(said, str) and read_global_id(said)) or ("", "")
+        return read_number(key) if kind == "ExchangeItem" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ def _problem(event: IncomingEvent, accounts: dict[int, Account], now: datetime) 
         return "a purchase needs an amount"
     if event.amount is not None and not 0 <= event.amount <= LARGEST_AMOUNT:
         return f"amount lies outside 0 to {LARGEST_AMOUNT}"
+    if event.type == VIEW and "itemId" in event.attributes and event.viewed_item_id is None:
+        return "attributes.itemId names no item"
     if not _can_be_stored(event):
         return "attributes hold numbers, depths or characters that cannot be stored"
     return None

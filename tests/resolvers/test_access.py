@@ -62,6 +62,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.pointsPrompt": (MEMBERS, "pointsPrompt { message }"),
     "query.experiments": (OPERATORS, "experiments { id }"),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
+    "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
     "query.quickExchangeOptions": (MEMBERS, "quickExchangeOptions { available }"),
     "query.exchanges": (MEMBERS, "exchanges { nodes { id } }"),

@@ -26,7 +26,6 @@ ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
 # What later issues bring. Everything named here must be absent: a field that is served is compared.
 _PENDING_QUERIES = """
-    recommendations
     kpis systemHealth alerts
 """
 _PENDING_MUTATIONS = """
@@ -38,7 +37,6 @@ _PENDING_TYPES = """
     Alert AlertSeverity
     HealthStatus
     KpiDay KpiReport KpiTarget
-    Recommendation RecommendationReason
     SystemHealth
 """
 

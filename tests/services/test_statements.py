@@ -37,6 +37,7 @@ from tests.factories import (
 )
 from tests.jobs.due import run_due
 from tests.pushes import add_device, draft, plan_now
+from tests.recommendations import add_run
 from tests.services.statements import Statements
 from tests.sharing import add_invite, add_share, follow
 
@@ -187,6 +188,19 @@ async def _boards(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _history(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    """Things wished for, each of which speaks for ten that the balance pays."""
+    await give_points(mall, user_id, 1_000)
+    offered = [await add_item(mall, points=600) for _ in range(10)]
+    wished = [await add_item(mall, points=10) for _ in range(rows)]
+    for item in wished:
+        values = {"user": user_id, "item": item}
+        await execute(mall, "INSERT INTO wishes (user_id, item_id) VALUES (:user, :item)", **values)
+    weights = dict.fromkeys(offered, 0.5)
+    await add_run(mall, collaborative=dict.fromkeys(wished, weights))
+    return {}
+
+
 async def _achievements(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     await _exchange_before(mall, user_id)
     for number in range(rows):
@@ -322,6 +336,18 @@ OPERATIONS = [
         "{ quickExchangeOptions { available options { item { id name points } canExchange"
         " exchangeCount remainingPoints expiryWarning } } }",
         4,
+        _items,
+    ),
+    Operation(
+        "recommendations by a history",
+        "{ recommendations { item { id name points } score reason message } }",
+        4,
+        _history,
+    ),
+    Operation(
+        "recommendations on a cold start",
+        "{ recommendations { item { id name points } score reason message } }",
+        3,
         _items,
     ),
     Operation(
