@@ -69,7 +69,8 @@ class Experiment(Base):
 class ExperimentAssignment(Base):
     """The variant that a user was given, stored when it was first shown: once per experiment.
 
-    `crossed_over_at` is when the user was shown a second variant, and left the comparison.
+    `crossed_over_at` is when the user left the comparison: shown a second variant, or (of either)
+    what a stopped experiment shows to all.
     """
 
     __tablename__ = "ab_tests"

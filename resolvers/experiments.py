@@ -52,7 +52,7 @@ class ExperimentsQuery:
         context, user_id = info.context, info.context.require_viewer().user_id
         assignment = await _assignment(context, POINTS_PROMPT)
         variant = prompt_variant(assignment)
-        if assignment is not None and is_crossing(assignment, variant):
+        if assignment is not None and is_crossing(assignment):
             async with transaction(context.mall.stores.write) as session:
                 await note_crossing(session, assignment, context.now())
         async with context.read() as session:

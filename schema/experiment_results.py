@@ -123,7 +123,8 @@ class ExperimentResults:
         description="The split is off by more than chance (p < 0.001): do not trust the results."
     )
     crossed_over_users: int = strawberry.field(
-        description="Who have seen two variants; they are in none of the figures."
+        description="Who have seen two variants, or the prompt of a stopped experiment (whatever"
+        " their variant, so that all lose alike); they are in none of the figures."
     )
     earlier_users: int = strawberry.field(
         description="Who were given their variant before variants, weights or payloads were last"

@@ -137,7 +137,7 @@ async def store_assignment(
 
 
 async def note_crossing(session: AsyncSession, assignment: Assignment, now: datetime) -> None:
-    """Note that a user has been shown another variant than the one they keep."""
+    """Note that a user leaves the comparison by what they are shown; they keep their variant."""
     if assignment.given is not None:
         parameters = _parameters(assignment, assignment.given.variant, now)
         await session.execute(_CROSS_OVER, parameters)

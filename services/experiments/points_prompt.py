@@ -52,10 +52,16 @@ def prompt_variant(assignment: Assignment | None) -> str:
     return WORTH if assignment.variant is None else assignment.variant.key
 
 
-def is_crossing(assignment: Assignment | None, shown: str) -> bool:
-    """Whether the member is shown another variant than they were given, for the first time."""
-    given = assignment and assignment.given
-    return given is not None and given.variant != shown and not given.has_crossed_over
+def is_crossing(assignment: Assignment | None) -> bool:
+    """Whether the member leaves the comparison by what they are shown: the stopped experiment's.
+
+    Those who were given that very variant leave as well. Else one side would lose its most active
+    members, and the other keep them.
+    """
+    if assignment is None or assignment.given is None:
+        return False
+    is_stopped = assignment.experiment.status is ExperimentStatus.STOPPED
+    return is_stopped and not assignment.given.has_crossed_over
 
 
 async def prompt_facts(

@@ -90,8 +90,8 @@ class VariantSums:
 class MetricSums:
     """The sums of each variant by its key, and the users who are not compared.
 
-    `crossed_over_users` have seen two variants; `earlier_users` were given theirs before the
-    variants or their weights were changed.
+    `crossed_over_users` have seen two variants, or what a stopped experiment shows to all;
+    `earlier_users` were given theirs before variants, weights or payloads were changed.
     """
 
     variants: dict[str, VariantSums]

@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.experiments import (
@@ -38,9 +39,6 @@ from services.operators import changes, note_action
 LARGEST_WEIGHT = 1e12
 MOST_PAYLOAD_BYTES, MOST_PAYLOAD_LEVELS = 10_000, 16
 _PERCENT = BUCKETS // 100
-
-# One is created at a time, so that none is created twice; assignments and samples do not wait.
-_ONE_AT_A_TIME = text("LOCK TABLE experiments IN SHARE ROW EXCLUSIVE MODE")
 
 
 class ExperimentInvalid(InvalidInput):
@@ -95,12 +93,12 @@ async def save_experiment(
     Raises InvalidInput, naming the field, for terms that break a rule, and InvalidState.
     """
     asked = valid_terms(terms)
-    await session.execute(_ONE_AT_A_TIME)
-    before = await hold_experiment(session, terms.key)
-    now = clock()
-    if before is None:
-        saved = await _create(session, asked, now)
-    else:
+    before, now = await hold_experiment(session, asked.key), clock()
+    saved = await _create(session, asked, now) if before is None else None
+    if saved is None:  # it was there, or somebody else has just created it
+        before = before or await hold_experiment(session, asked.key)
+        if before is None:
+            raise LookupError(f"experiment {asked.key} is gone")
         saved = await _change(session, before, changed(before, asked), now)
     await _note(session, operator_id, before, saved, now)
     return saved
@@ -182,7 +180,8 @@ def changed(before: Experiment, asked: ValidTerms) -> Experiment:
     )
 
 
-async def _create(session: AsyncSession, asked: ValidTerms, now: datetime) -> Experiment:
+async def _create(session: AsyncSession, asked: ValidTerms, now: datetime) -> Experiment | None:
+    """A draft; None when there is one of that key by now, whose creator was waited for."""
     values = {
         "key": asked.key,
         "status": ExperimentStatus.DRAFT,
@@ -192,8 +191,10 @@ async def _create(session: AsyncSession, asked: ValidTerms, now: datetime) -> Ex
         "created_at": now,
         "updated_at": now,
     }
-    statement = insert(ExperimentRow).values(values).returning(*EXPERIMENT_COLUMNS)
-    return experiment_from_row((await session.execute(statement)).mappings().one())
+    statement = insert(ExperimentRow).values(values).on_conflict_do_nothing(index_elements=["key"])
+    created = await session.execute(statement.returning(*EXPERIMENT_COLUMNS))
+    row = created.mappings().one_or_none()
+    return None if row is None else experiment_from_row(row)
 
 
 async def _change(

@@ -97,6 +97,22 @@ async def test_operators_who_begin_the_same_at_once_begin_one(town: Town) -> Non
     assert len(rows) == 1
 
 
+async def test_operators_who_save_start_and_stop_at_once_wait_for_each_other(town: Town) -> None:
+    """Refused or done, never an error: all of them take the same lock, and only that."""
+    key, _ = await _begin(town)
+    steps = ("STOPPED", "RUNNING", "DRAFT", "RUNNING")
+    answers = await all_at_once(
+        [
+            *(_operate(town, _MOVE, key=key, status=steps[each % 4]) for each in range(20)),
+            *(_save(town, key, "A", "B") for _ in range(20)),
+        ]
+    )
+    kinds = Counter(each.get("code", each["__typename"]) for each in answers)
+    assert kinds["SaveExperimentSuccess"] == 20
+    assert kinds["INVALID_STATE"] == 5
+    assert kinds["SetExperimentStatusSuccess"] == 15
+
+
 async def test_samples_sent_everywhere_at_once_are_recorded_once(town: Town) -> None:
     """In any order, by both processes: each id once, all others are duplicates."""
     key, names = await _begin(town)

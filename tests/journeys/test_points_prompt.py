@@ -84,22 +84,23 @@ async def test_being_shown_it_is_being_exposed(mall: Mall, client: Client) -> No
 
 
 async def test_stopped_everybody_reads_the_first(mall: Mall, client: Client) -> None:
-    """Nobody new is stored; who had read the other has now seen both, which is noted once."""
+    """Nobody new is stored; who took part has left, of either variant, which is noted once."""
     await add_operator(mall)
     (of_a, id_of_a), (of_b, id_of_b) = await member(mall, "A"), await member(mall, "B")
     unseen, _ = await member(mall, "B")
-    for name in (of_a, of_b):
+    away, id_of_away = await member(mall, "A")
+    for name in (of_a, of_b, away):
         await prompt(client, name)
     await move(client, KEY, "STOPPED")
     for _ in range(2):
         for name in (of_a, of_b, unseen):
             assert (await prompt(client, name))[0] == "A"
-        noted = [(id_of_a, "A", False), (id_of_b, "B", True)]
-        assert await stored(mall, KEY) == sorted(noted)
+        noted = [(id_of_a, "A", True), (id_of_b, "B", True)]
+        assert await stored(mall, KEY) == sorted([*noted, (id_of_away, "A", False)])
     await move(client, KEY, "RUNNING")
     assert (await prompt(client, of_b))[0] == "B"
     found = await results(client, KEY)
-    assert found["crossedOverUsers"] == 1
+    assert found["crossedOverUsers"] == 2
     assert [each["assignedUsers"] for each in found["variants"]] == [1, 0]
 
 
