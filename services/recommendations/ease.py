@@ -61,7 +61,7 @@ def gram(matrix: Matrix, tell: Tell = tell_nobody) -> Floats:
 def invert(matrix: Floats, tell: Tell = tell_nobody) -> None:
     """Invert a symmetric, positive definite matrix where it stands (Gauss-Jordan by blocks).
 
-    LAPACK's Cholesky does a third of the work, but holds Python's lock for all of it, which would
+    LAPACK's Cholesky does half of the work, but holds Python's lock for all of it, which would
     stop a worker's other jobs for minutes; here nothing takes long, and it can be ended between
     blocks. No pivots are looked for: those of a positive definite matrix are.
     """

@@ -45,8 +45,8 @@ _WINDOW = f"""
 _PEERS = f"""
     WITH taken AS ({_TAKEN}), known AS (
         SELECT item_id, CASE WHEN gender = ANY(CAST($3 AS text[])) THEN gender END AS gender,
-               (CAST($4 AS int[]))[width_bucket(
-                   greatest(CAST($5 AS int) - birth_year, 0), CAST($4 AS int[]))] AS band
+               CASE WHEN birth_year IS NOT NULL THEN (CAST($4 AS int[]))[width_bucket(
+                   greatest(CAST($5 AS int) - birth_year, 0), CAST($4 AS int[]))] END AS band
         FROM taken JOIN users ON users.id = user_id
         WHERE gender IS NOT NULL OR birth_year IS NOT NULL
     ), counted AS (
