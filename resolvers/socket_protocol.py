@@ -18,8 +18,10 @@ import structlog
 
 from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
+from resolvers.shared_streams import StreamKey
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.streams import Message, StreamKey, Streams, break_off
+from resolvers.stream_messages import Message, break_off
+from resolvers.streams import Streams
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
 

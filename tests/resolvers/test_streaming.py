@@ -13,7 +13,7 @@ import pytest
 
 from resolvers.answers import StreamAnswer
 from resolvers.media_types import wanted
-from resolvers.streams import Message
+from resolvers.stream_messages import Message
 from tests.resolvers.serving import ENDLESS, make_endpoint, serve, wait_until_endless_ends
 
 EVENTS = "text/event-stream"
