@@ -30,12 +30,16 @@ Begin: TypeAlias = Callable[[], AsyncGenerator[Message]]
 MOST_SHARED: Final = 4
 """Different shared streams that one connection may follow. Each is work for the whole process."""
 
+MOST_RUNNING: Final = 200
+"""Different ones in a process, whoever follows them; four periods and a few lengths are 20."""
+
 _RETRY_S: Final = 1.0
 """How soon an operation whose result had errors is begun anew."""
 
 _TOO_MANY: Final = refusal(
     COST_LIMITED, f"At most {MOST_SHARED} different streams of this kind on one connection"
 )
+_NO_ROOM: Final = refusal(COST_LIMITED, "Too many different streams of this kind: ask as others do")
 
 
 class SharedStreams:
@@ -60,6 +64,9 @@ class SharedStreams:
         """
         if key not in followed and len(followed) >= MOST_SHARED:
             yield _TOO_MANY
+            return
+        if key not in self._running and len(self) >= MOST_RUNNING:
+            yield _NO_ROOM
             return
         running = self._join(key, begin)
         followed[key] += 1
