@@ -315,6 +315,26 @@ async def test_a_connection_follows_a_few_at_a_time(room: Room) -> None:
     assert not followed
 
 
+async def test_a_process_runs_so_many_different_ones(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for them; what runs already can be joined, and one that ends makes room."""
+    monkeypatch.setattr("resolvers.shared_streams.MOST_RUNNING", 3)
+    opened = [room.open(WHO, start=number) for number in range(3)]
+    await asyncio.gather(*map(anext, opened))
+    refused = [message async for message in room.open(WHO, start=3)]
+    assert [(message.is_failure, "COST_LIMITED" in message.text) for message in refused] == [
+        (True, True)
+    ]
+    async with aclosing(room.open(WHO, start=2)) as joined:
+        assert not (await anext(joined)).is_failure
+    await opened.pop().aclose()
+    opened.append(room.open(WHO, start=3))
+    assert not (await anext(opened[-1])).is_failure
+    for each in opened:
+        await each.aclose()
+
+
 async def test_an_error_takes_no_good_results_place(
     room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
