@@ -25,6 +25,7 @@ from routes import plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
 from services.live.hub import Hub, open_hub
+from services.live.leases import open_leases
 from services.mall import Mall, open_mall
 from settings import Settings, load_settings, require_access
 
@@ -53,15 +54,21 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
 
     @asynccontextmanager
     async def lifespan(app: MallApplication) -> AsyncGenerator[None]:
-        async with open_mall(settings, clock) as mall, open_hub(mall) as live:
+        async with (
+            open_mall(settings, clock) as mall,
+            open_hub(mall) as live,
+            open_leases(mall.stores.redis) as leases,
+        ):
             app.state.mall, app.state.live = mall, live
-            app.graphql = _endpoint(mall, live, schema)
+            app.graphql = _endpoint(mall, live, Connections(leases, settings.server), schema)
             yield
 
     return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
 
 
-def _endpoint(mall: Mall, live: Hub, schema: Schema) -> GraphQLEndpoint[Context]:
+def _endpoint(
+    mall: Mall, live: Hub, connections: Connections, schema: Schema
+) -> GraphQLEndpoint[Context]:
     server = mall.settings.server
     requests = Requests(mall, live)
     is_dev = mall.settings.mall.profile == "dev"
@@ -71,7 +78,7 @@ def _endpoint(mall: Mall, live: Hub, schema: Schema) -> GraphQLEndpoint[Context]
         describe_error=describe_error,
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous),
-        admit=Connections(server.connections_per_user).admit,
+        admit=connections.admit,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,

@@ -141,6 +141,7 @@ class ServerSettings(BaseSettings):
     socket_frame_max_bytes: int = Field(default=64 * 1024, gt=0)
     allowed_origins: str = ""
     connections_per_user: int = Field(default=20, ge=1)
+    connections_per_address: int = Field(default=500, ge=1)
     send_timeout_s: float = Field(default=20.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     ping_timeout_s: float = Field(default=20.0, gt=0)

@@ -14,6 +14,8 @@ from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
 from benchmarks.leaderboard import run_leaderboard
 from benchmarks.live import run_live
+from benchmarks.movements import movement_requests
+from benchmarks.ranks import run_ranks
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
 from benchmarks.search import run_search
@@ -37,15 +39,25 @@ def main() -> None:
     )
     parser.add_argument("--lots", type=int, default=0, help="to expire; without it none are")
     parser.add_argument("--subscribers", type=int, default=1_000, help="who watch a board")
+    parser.add_argument("--watchers", type=int, default=2_000, help="who watch their own rank")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
         print(f"Filling a mall with {options.users:,} members and {ITEMS:,} items ...", flush=True)
         with bench(Path(directory), users=options.users, items=ITEMS) as running:
             ratios = _run(running, options.rounds, options.seconds)
+            requests = movement_requests(running)
             live = run_live(
                 running,
+                requests,
                 subscribers=options.subscribers,
+                per_second=MOVEMENTS_PER_SECOND,
+                duration_s=options.seconds,
+            )
+            ranks = run_ranks(
+                running,
+                requests,
+                watchers=options.watchers,
                 per_second=MOVEMENTS_PER_SECOND,
                 duration_s=options.seconds,
             )
@@ -60,7 +72,7 @@ def main() -> None:
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
         print(f"  {ratio}")
-    print(f"\nlive: {live}")
+    print(f"\nlive: {live}\nranks: {ranks}")
     print("\nimports: rate as a share of a bare COPY of the same file")
     for imported in imports:
         print(f"  {imported}")

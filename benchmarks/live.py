@@ -13,30 +13,23 @@ import os
 import sys
 import tempfile
 import time
-import uuid
 from bisect import bisect_left
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import cycle
 from operator import itemgetter
 from pathlib import Path
 
-import orjson
-import psutil
-
 from benchmarks.exchanges import sign_everyone_in
-from benchmarks.load import post
-from benchmarks.movements import ask, move
-from benchmarks.servers import SECRET, Bench, bench, free_port, started
+from benchmarks.movements import Giver, move, movement_requests
+from benchmarks.servers import Bench, bench, free_port, listeners, started
 from benchmarks.subscribers import Arrivals, masked, subscribe
-from schema.ids import encode_id
 from services.leaderboard.rebuild import rebuild
 from services.mall import open_mall
-from services.users.claims import Role
-from services.users.tokens import issue_token
 from settings import load_settings
 
+_CHAMPION = 1
+"""The user who is the first of the board."""
 _MARK_EVERY_S = 0.5
 _LATEST_S = 5.0
 _BOARD = {
@@ -47,11 +40,6 @@ _BOARD = {
         " totalUsers entries { rank points user { username avatarUrl } } } }"
     },
 }
-_GRANT = """
-mutation ($input: GrantPointsInput!) {
-  grantPoints(input: $input) { __typename ... on GrantPointsSuccess { balance { available } } }
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +69,38 @@ class LiveFound:
         )
 
 
-def run_live(running: Bench, *, subscribers: int, per_second: int, duration_s: int) -> LiveFound:
-    """Both in turn, for members who are signed in.
+def run_live(
+    running: Bench,
+    requests: Iterator[bytes],
+    *,
+    subscribers: int,
+    per_second: int,
+    duration_s: int,
+) -> LiveFound:
+    """Both in turn, for members who are signed in and make these requests (`movements`).
 
     Raises RuntimeError when a subscriber was not told, or a movement was refused.
     """
-    asyncio.run(_build_boards(running))
+    asyncio.run(build_boards(running))
+    with bare_sockets(len(running.ports)) as bare_ports:
+        return asyncio.run(
+            _measure(running, bare_ports, requests, subscribers, per_second, duration_s)
+        )
+
+
+@contextmanager
+def bare_sockets(processes: int) -> Generator[tuple[int, ...]]:
+    """The ports of so many bare `websockets` servers."""
     with ExitStack() as stack:
-        bare_ports = tuple(free_port() for _ in running.ports)
-        for port in bare_ports:
+        ports = tuple(free_port() for _ in range(processes))
+        for port in ports:
             command = [sys.executable, "-m", "benchmarks.bare_sockets", str(port)]
             stack.enter_context(started(command, port, {}))
-        return asyncio.run(_measure(running, bare_ports, subscribers, per_second, duration_s))
+        yield ports
 
 
-async def _build_boards(running: Bench) -> None:
+async def build_boards(running: Bench) -> None:
+    """Build the boards of a mall that was filled behind its back."""
     os.environ.update(running.environment)
     async with open_mall(load_settings()) as mall:
         if await rebuild(mall.stores, mall.clock, mall.zone) is None:
@@ -103,22 +108,29 @@ async def _build_boards(running: Bench) -> None:
 
 
 async def _measure(
-    running: Bench, bare_ports: Sequence[int], subscribers: int, per_second: int, duration_s: int
+    running: Bench,
+    bare_ports: Sequence[int],
+    requests: Iterator[bytes],
+    subscribers: int,
+    per_second: int,
+    duration_s: int,
 ) -> LiveFound:
-    champion = _Champion(running)
-    await champion.rise(10**9)
+    giver = Giver(running)
+    await giver.give(_CHAMPION, 10**9)
     arrivals, says = Arrivals(), [{"type": "connection_init"}, _BOARD]
     before = _rss_kib(running.ports)
-    transports = await subscribe(running.ports, subscribers, "/graphql", says, arrivals)
+    transports = await subscribe(running.ports, "/graphql", [says] * subscribers, arrivals)
     connection_kib = (_rss_kib(running.ports) - before) / subscribers
     arrivals.forget()
-    load = asyncio.create_task(move(running, per_second, duration_s))
-    marks = await _mark(champion, duration_s)
+    load = asyncio.create_task(move(running, requests, per_second, duration_s))
+    marks = await _mark(giver, duration_s)
     moved = await load
     delays_ms = await _delays_ms(marks, arrivals)
     for transport in transports:
         transport.close()
-    bare_delays_ms, bare_kib = await _measure_bare(bare_ports, subscribers, arrivals, len(marks))
+    bare_delays_ms, bare_kib = await measure_bare(
+        bare_ports, subscribers, arrivals.longest_frame, len(marks)
+    )
     return LiveFound(
         subscribers,
         moved / duration_s,
@@ -130,37 +142,12 @@ async def _measure(
     )
 
 
-class _Champion:
-    """The first of the board, who is given points."""
-
-    def __init__(self, running: Bench) -> None:
-        self._ports = cycle(running.ports)
-        self._token = issue_token(SECRET, "bench-till", [Role.SERVICE])
-        self._run = uuid.uuid4().hex
-        self._given = 0
-
-    async def rise(self, points: int) -> tuple[float, int]:
-        """Give them points; when that was answered, and how many they have on the board."""
-        self._given += 1
-        wanted = {"userId": encode_id("User", 1), "points": points, "source": "bench-champion"}
-        key = f"{self._run}-{self._given}"
-        variables = {"input": {**wanted, "idempotencyKey": key}}
-        body = orjson.dumps({"query": _GRANT, "variables": variables})
-        reader, writer = await asyncio.open_connection("127.0.0.1", next(self._ports))
-        answer = await ask(reader, writer, post("/graphql", body, self._token))
-        answered_at_s = time.perf_counter()
-        writer.close()
-        if b"GrantPointsSuccess" not in answer:
-            raise RuntimeError(f"no points for the first: {answer!r}")
-        return answered_at_s, self._given
-
-
-async def _mark(champion: _Champion, duration_s: float) -> list[tuple[float, int]]:
+async def _mark(giver: Giver, duration_s: float) -> list[tuple[float, int]]:
     """When each point was given, and the how many-eth it was."""
     marks: list[tuple[float, int]] = []
     end_s = time.perf_counter() + duration_s
     while time.perf_counter() < end_s:
-        marks.append(await champion.rise(1))
+        marks.append((await giver.give(_CHAMPION, 1), len(marks)))
         await asyncio.sleep(_MARK_EVERY_S)
     return marks
 
@@ -177,26 +164,27 @@ async def _delays_ms(marks: Sequence[tuple[float, int]], arrivals: Arrivals) -> 
             if place == len(seen):
                 raise RuntimeError("a subscriber was not told")
             delays.append((seen[place][0] - answered_at_s) * 1000)
-    return _percentiles(delays)
+    return percentiles(delays)
 
 
-def _percentiles(delays: list[float]) -> tuple[float, float]:
+def percentiles(delays: list[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
     ordered = sorted(delays)
     return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
 
 
-async def _measure_bare(
-    ports: Sequence[int], subscribers: int, ours: Arrivals, marks: int
+async def measure_bare(
+    ports: Sequence[int], subscribers: int, frame: bytes, rounds: int
 ) -> tuple[tuple[float, float], float]:
-    """The delays of as many frames of the same size through bare servers; KiB a connection."""
+    """The delays of so many such frames to all through bare servers; KiB a connection."""
     arrivals = Arrivals()
     before = _rss_kib(ports)
-    watching = await subscribe(ports, subscribers, "/", [], arrivals)
+    watching = await subscribe(ports, "/", [[]] * subscribers, arrivals)
     connection_kib = (_rss_kib(ports) - before) / subscribers
-    tellers = await subscribe(ports, len(ports), "/tell", [], arrivals)
-    prepared = masked(ours.longest_frame)
+    tellers = await subscribe(ports, "/tell", [[]] * len(ports), arrivals)
+    prepared = masked(frame)
     delays: list[float] = []
-    for _ in range(marks):
+    for _ in range(rounds):
         arrivals.forget()
         told_at_s = time.perf_counter()
         for teller in tellers:
@@ -208,7 +196,7 @@ async def _measure_bare(
         await asyncio.sleep(_MARK_EVERY_S / 5)
     for transport in (*watching, *tellers):
         transport.close()
-    return _percentiles(delays), connection_kib
+    return percentiles(delays), connection_kib
 
 
 def _first(arrivals: Arrivals) -> list[float]:
@@ -216,13 +204,8 @@ def _first(arrivals: Arrivals) -> list[float]:
 
 
 def _rss_kib(ports: Sequence[int]) -> float:
-    """What the processes of ours that listen there hold in memory."""
-    return sum(
-        process.memory_info().rss / 1024
-        for process in psutil.Process().children()
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port in ports
-    )
+    """What the processes that listen there hold in memory."""
+    return sum(process.memory_info().rss / 1024 for process in listeners(ports))
 
 
 def main() -> None:
@@ -239,6 +222,7 @@ def main() -> None:
             sign_everyone_in(running)
             found = run_live(
                 running,
+                movement_requests(running),
                 subscribers=options.subscribers,
                 per_second=options.per_second,
                 duration_s=options.seconds,

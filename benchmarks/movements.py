@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Iterator
 from itertools import cycle
 from random import Random
@@ -10,12 +11,19 @@ import orjson
 
 from benchmarks.exchanges import exchange_requests
 from benchmarks.load import post
-from benchmarks.servers import Bench
+from benchmarks.servers import SECRET, Bench
 from schema.ids import encode_id
+from services.users.claims import Role
+from services.users.tokens import issue_token
 
 _CONNECTIONS = 16
 _ITEMS, _TASKS = 1_000, 12
 _SEED = 7
+_GRANT = """
+mutation ($input: GrantPointsInput!) {
+  grantPoints(input: $input) { __typename ... on GrantPointsSuccess { balance { available } } }
+}
+"""
 _COMPLETE = """
 mutation ($task: ID!) {
   completeTask(input: {taskId: $task}) { __typename ... on Problem { code } }
@@ -23,9 +31,8 @@ mutation ($task: ID!) {
 """
 
 
-async def move(running: Bench, per_second: int, duration_s: int) -> int:
-    """Exchange and complete tasks, in turn, at that rate; how many were done in time."""
-    requests = _requests(running)
+async def move(running: Bench, requests: Iterator[bytes], per_second: int, duration_s: int) -> int:
+    """Make these requests at that rate; how many were done in time."""
     started_at_s, total = time.perf_counter(), per_second * duration_s
     places = iter(range(total))
     done = 0
@@ -47,7 +54,8 @@ async def move(running: Bench, per_second: int, duration_s: int) -> int:
     return done
 
 
-def _requests(running: Bench) -> Iterator[bytes]:
+def movement_requests(running: Bench) -> Iterator[bytes]:
+    """Exchanges and completed tasks in turn, of members who are signed in; no task twice."""
     exchanges = exchange_requests(running.tokens, _ITEMS, Random(_SEED))
     # User 1 is the champion; a task a member, so that none is completed twice.
     tasks = (
@@ -62,6 +70,31 @@ def _requests(running: Bench) -> Iterator[bytes]:
 
 def _complete(task: int) -> bytes:
     return orjson.dumps({"query": _COMPLETE, "variables": {"task": encode_id("Task", task)}})
+
+
+class Giver:
+    """A service that gives points, through each process in turn."""
+
+    def __init__(self, running: Bench) -> None:
+        """Nothing is given yet."""
+        self._ports = cycle(running.ports)
+        self._token = issue_token(SECRET, "bench-till", [Role.SERVICE])
+
+    async def give(self, user: int, points: int) -> float:
+        """Give them to the user of that number; returns when it was answered.
+
+        Raises RuntimeError when it was refused.
+        """
+        wanted = {"userId": encode_id("User", user), "points": points, "source": "bench-giver"}
+        variables = {"input": {**wanted, "idempotencyKey": uuid.uuid4().hex}}
+        body = orjson.dumps({"query": _GRANT, "variables": variables})
+        reader, writer = await asyncio.open_connection("127.0.0.1", next(self._ports))
+        answer = await ask(reader, writer, post("/graphql", body, self._token))
+        answered_at_s = time.perf_counter()
+        writer.close()
+        if b"GrantPointsSuccess" not in answer:
+            raise RuntimeError(f"not given: {answer!r}")
+        return answered_at_s
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+import psutil
 
 from benchmarks.data import fill
 from dev.embedded import embedded_stores
@@ -74,6 +76,7 @@ def bench(data_dir: Path, *, users: int, items: int, processes: int = 2) -> Gene
             "MALL_REDIS_URL": urls.redis_url,
             "MALL_JWT_SECRET": SECRET,
             "MALL_LOG_LEVEL": "warning",
+            "MALL_CONNECTIONS_PER_ADDRESS": "1000000",  # all come from here
         }
         ports = tuple(free_port() for _ in range(processes))
         for port in ports:
@@ -99,6 +102,16 @@ async def _prepare(database_url: str, users: int, items: int) -> None:
         await fill(engine, users=users, items=items)
     finally:
         await engine.dispose()
+
+
+def listeners(ports: Collection[int]) -> list[psutil.Process]:
+    """The processes of ours that listen there."""
+    return [
+        process
+        for process in psutil.Process().children()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port in ports
+    ]
 
 
 def free_port() -> int:

@@ -5,7 +5,8 @@ import base64
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import cycle
 
 import orjson
@@ -110,17 +111,17 @@ def masked(payload: bytes) -> bytes:
 
 
 async def subscribe(
-    ports: Sequence[int], count: int, path: str, says: Sequence[object], arrivals: Arrivals
+    ports: Sequence[int], path: str, says: Iterable[Sequence[object]], arrivals: Arrivals
 ) -> list[asyncio.Transport]:
-    """Connect so many, spread evenly over the ports; returns when all have been told once.
+    """Connect one for each of `says`, spread evenly over the ports; returns when all were told.
 
     Those who say nothing are only connected. Raises TimeoutError.
     """
     loop = asyncio.get_running_loop()
     subscribers: list[_Subscriber] = []
-    for port, _ in zip(cycle(ports), range(count), strict=False):
+    for port, said in zip(cycle(ports), says, strict=False):
         _, subscriber = await loop.create_connection(
-            lambda: _Subscriber(path, says, arrivals), "127.0.0.1", port
+            partial(_Subscriber, path, said, arrivals), "127.0.0.1", port
         )
         subscribers.append(subscriber)
     async with asyncio.timeout(_GREETED_WITHIN_S):

@@ -17,28 +17,48 @@ GRACE_S = 10
 """For what is under way when the process is told to stop."""
 
 
-class BoundedHttp(HttpToolsProtocol):
-    """HTTP whose client is cut off when it does not read."""
+class _CutOff(asyncio.Protocol):
+    """Ends a connection, without waiting for its buffer to be sent, when it has been full too long.
+
+    To be put before a protocol of uvicorn's among the bases of a class.
+    """
+
+    transport: Any  # uvicorn's protocols say what theirs is
 
     def __init__(self, *, send_timeout_s: float, **options: Any) -> None:
-        """`send_timeout_s` is how long a full buffer may stay full."""
+        """`send_timeout_s` is how long a full buffer may stay full, or a closed socket open."""
         super().__init__(**options)
-        self._cut_off = CutOff(self, send_timeout_s)
+        self._send_timeout_s = send_timeout_s
+        self._timer: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
         """The buffer is full."""
         super().pause_writing()
-        self._cut_off.arm()
+        self._cut_off_soon()
 
     def resume_writing(self) -> None:
         """There is room again."""
-        self._cut_off.disarm()
+        self._let_live()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._cut_off.disarm()
+        self._let_live()
         super().connection_lost(exc)
+
+    def _cut_off_soon(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._send_timeout_s, self.transport.abort)
+
+    def _let_live(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class BoundedHttp(_CutOff, HttpToolsProtocol):
+    """HTTP whose client is cut off when it does not read."""
 
     def shutdown(self) -> None:
         """The process stops. A stream would go on to the end of the grace; readers come back."""
@@ -48,29 +68,14 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(_CutOff, WebSocketsSansIOProtocol):
     """A WebSocket whose client is cut off when it does not read, also when it has to close."""
 
-    def __init__(self, *, send_timeout_s: float, **options: Any) -> None:
-        """`send_timeout_s` is how long a full buffer may stay full, or a closed socket open."""
-        super().__init__(**options)
-        self._cut_off = CutOff(self, send_timeout_s)
-
-    def pause_writing(self) -> None:
-        """The buffer is full."""
-        super().pause_writing()
-        self._cut_off.arm()
-
     def resume_writing(self) -> None:
-        """There is room again."""
-        if not self.transport.is_closing():
-            self._cut_off.disarm()
+        """There is room again; one that is being closed has to be gone in time all the same."""
         super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._cut_off.disarm()
-        super().connection_lost(exc)
+        if self.transport.is_closing():
+            self._cut_off_soon()
 
     def handle_ping(self) -> None:
         """Answer, but not a client that asks and asks and never reads the answers."""
@@ -82,35 +87,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """The peer is dead or does not read: closing politely may never end."""
         super().keepalive_timeout()
-        self._cut_off.arm()
+        self._cut_off_soon()
 
     async def run_asgi(self) -> None:
         """Serve the socket; when nobody serves it any more it has to go."""
         await super().run_asgi()
         if not self.disconnected:
-            self._cut_off.arm()
-
-
-class CutOff:
-    """Ends a connection without waiting for its buffer to be sent."""
-
-    def __init__(self, protocol: "BoundedHttp | BoundedWebSocket", after_s: float) -> None:
-        """Not armed yet."""
-        self._protocol = protocol
-        self._after_s = after_s
-        self._timer: asyncio.TimerHandle | None = None
-
-    def arm(self) -> None:
-        """Cut the connection off after a while, unless it is disarmed before."""
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._after_s, self._protocol.transport.abort)
-
-    def disarm(self) -> None:
-        """Let the connection live."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._cut_off_soon()
 
 
 def web_options(server: ServerSettings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry.http.streaming import HTTPStreamTransport
 
 from resolvers.media_types import Wanted
-from resolvers.streams import Message
+from resolvers.stream_messages import Message
 from resolvers.transport_errors import error_entry
 
 _OK: Final = 200

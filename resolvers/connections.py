@@ -1,15 +1,17 @@
-"""Who is connected to be told of changes, over sockets and streams: so many a user, no more."""
+"""Who is connected to be told of changes, over sockets and streams: so many each, no more."""
 
-from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from ipaddress import IPv6Address, ip_address
 
 from schema.context import Context
 from services.errors import MallError
+from services.live.leases import Leases
+from settings import ServerSettings
 
 
 class TooManyConnections(MallError):
-    """The user has `limit` connections open to this process."""
+    """The user, or the address of nobody in particular, has `limit` connections open."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(str(limit))
@@ -17,34 +19,47 @@ class TooManyConnections(MallError):
 
 
 class Connections:
-    """Counts each user's connections to this process; those of other processes it cannot see."""
+    """Counts the connections of each user, and of each address those of nobody in particular."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit` is how many a user may have."""
-        self._limit = limit
-        self._open = Counter[int]()
+    def __init__(self, leases: Leases, settings: ServerSettings) -> None:
+        """`settings` say how many each may have."""
+        self._leases = leases
+        self._per_user = settings.connections_per_user
+        self._per_address = settings.connections_per_address
 
     def __len__(self) -> int:
-        """How many connections of signed-in users are open."""
-        return self._open.total()
+        """How many connections to this process are open."""
+        return len(self._leases)
 
-    @contextmanager
-    def admit(self, context: Context) -> Generator[float | None]:
-        """Hold a place; yields when the viewer's token expires (epoch seconds), None for nobody's.
+    async def admit(self, context: Context) -> AbstractContextManager[float | None]:
+        """Take a place, which is held until the block ends that is returned.
 
-        Raises TooManyConnections when the viewer has as many as allowed.
+        The block begins with when the viewer's token expires (epoch seconds), None for nobody's.
+        Raises TooManyConnections when they have as many as allowed.
         """
         viewer = context.viewer
-        if viewer is None:  # who they are, and so how many they have, cannot be known
-            yield None
-            return
-        user_id = viewer.user_id
-        if self._open[user_id] >= self._limit:
-            raise TooManyConnections(self._limit)
-        self._open[user_id] += 1
+        if viewer is not None:
+            holder, limit = f"user:{viewer.user_id}", self._per_user
+        else:
+            holder, limit = network_of(context.remote_address), self._per_address
+        if not await self._leases.take(holder, limit):
+            raise TooManyConnections(limit)
+        return self._held(holder, viewer.token_expires_at_s if viewer else None)
+
+    @contextmanager
+    def _held(self, holder: str, ends_at_s: float | None) -> Generator[float | None]:
         try:
-            yield viewer.token_expires_at_s
+            yield ends_at_s
         finally:
-            self._open[user_id] -= 1
-            if not self._open[user_id]:
-                del self._open[user_id]
+            self._leases.give_back(holder)
+
+
+def network_of(address: str | None) -> str:
+    """Who is at this address: of IPv6 all that one customer is given, which is half of it."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:  # such as a Unix socket, or the name of a test's client
+        return f"address:{address}"
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return f"address:{int(parsed) >> 64:x}"
+    return f"address:{getattr(parsed, 'ipv4_mapped', None) or parsed}"

@@ -30,6 +30,8 @@ class ClientMessage(NamedTuple):
     payload: dict[str, Any]
     """Empty for those that have none."""
     has_payload: bool
+    size: int
+    """Of the whole frame, in characters or bytes."""
 
 
 def read_message(frame: str | bytes) -> ClientMessage:
@@ -54,6 +56,7 @@ def read_message(frame: str | bytes) -> ClientMessage:
         identifier if isinstance(identifier, str) else "",
         payload if isinstance(payload, dict) else {},
         isinstance(payload, dict),
+        len(frame),
     )
 
 

@@ -18,8 +18,10 @@ import structlog
 
 from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
+from resolvers.shared_streams import StreamKey
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.streams import Message, StreamKey, Streams, break_off
+from resolvers.stream_messages import Message, break_off
+from resolvers.streams import Streams
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
 
@@ -28,10 +30,11 @@ Context = TypeVar("Context")
 OnConnect: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None]]
 """Given the context and the payload of connection_init; may refuse by raising."""
 
-Admit: TypeAlias = Callable[[Any], AbstractContextManager[float | None]]
+Admit: TypeAlias = Callable[[Any], Awaitable[AbstractContextManager[float | None]]]
 """Given the context of who wants to be told of changes; may refuse by raising.
 
-Yields when they have to ask again (epoch seconds), None for never.
+What it returns holds their place, and begins with when they have to ask again (epoch seconds), None
+for never.
 """
 
 _BAD_REQUEST, _UNAUTHORIZED, _INIT_TIMEOUT = 4400, 4401, 4408
@@ -55,6 +58,7 @@ class SocketHandler(Generic[Context]):
         context: Context,
         connection_init_wait_timeout: timedelta,
         max_subscriptions_per_connection: int,
+        max_held_size: int,
         documents: DocumentCache,
         streams: Streams[Context],
         on_connect: OnConnect,
@@ -67,6 +71,7 @@ class SocketHandler(Generic[Context]):
         self._context = context
         self._init_timeout_s = connection_init_wait_timeout.total_seconds()
         self._most_operations = max_subscriptions_per_connection
+        self._max_held_size = max_held_size
         self._documents = documents
         self._streams = streams
         self._on_connect = on_connect
@@ -76,7 +81,8 @@ class SocketHandler(Generic[Context]):
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._followed = Counter[StreamKey]()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        """With the size of the frame that each may keep something of."""
         self._timer: asyncio.TimerHandle | None = None
         self._place = ExitStack()
 
@@ -139,7 +145,7 @@ class SocketHandler(Generic[Context]):
         self._stop_timer()
         try:
             await self._on_connect(self._context, message.payload)
-            ends_at_s = self._place.enter_context(self._admit(self._context))
+            ends_at_s = self._place.enter_context(await self._admit(self._context))
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             await self._socket.close(*describe_closing(error, self._describe_error))
             return
@@ -156,11 +162,17 @@ class SocketHandler(Generic[Context]):
             await self._socket.close(_ALREADY_SUBSCRIBED, reason)
         elif len(self._operations) >= self._most_operations:
             limit = f"At most {self._most_operations} operations on one connection"
-            entries = [error_entry(COST_LIMITED, limit)]
-            await self._say({"id": message.id, "type": "error", "payload": entries})
+            await self._refuse(message.id, limit)
+        elif self._tasks and sum(self._tasks.values()) + message.size > self._max_held_size:
+            limit = f"At most {self._max_held_size:,} bytes of requests at once on one connection"
+            await self._refuse(message.id, limit)
         else:
             running = self._run(message.id, self._open(message.payload))
-            self._operations[message.id] = self._begin(running)
+            self._operations[message.id] = self._begin(running, message.size)
+
+    async def _refuse(self, identifier: str, limit: str) -> None:
+        entries = [error_entry(COST_LIMITED, limit)]
+        await self._say({"id": identifier, "type": "error", "payload": entries})
 
     def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
         """The messages of an operation, which keep of the payload only what they need."""
@@ -198,18 +210,19 @@ class SocketHandler(Generic[Context]):
         task = self._operations.pop(identifier, None)
         if task is not None:
             task.cancel()
+            self._tasks[task] = 0  # it is about to let go of what it kept
 
     async def _say(self, message: dict[str, Any]) -> None:
         await self._socket.send_text(orjson.dumps(message).decode())
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _begin(self, work: Coroutine[Any, Any, None], size: int = 0) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = size
         task.add_done_callback(self._end)
         return task
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("websocket_task_failed", exc_info=error)
 

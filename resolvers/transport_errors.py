@@ -18,15 +18,21 @@ VALIDATION_FAILED: Final = "GRAPHQL_VALIDATION_FAILED"
 BAD_USER_INPUT: Final = "BAD_USER_INPUT"
 COST_LIMITED: Final = "COST_LIMITED"
 INTERNAL: Final = "INTERNAL"
+RATE_LIMITED: Final = "RATE_LIMITED"
+SERVICE_UNAVAILABLE: Final = "SERVICE_UNAVAILABLE"
 
 INTERNAL_MESSAGE: Final = "Internal error"
+
+# Not 4429, which the protocol has for initialising twice: its clients take that for a bug of their
+# own and give up. After this one they come back, ever less often.
+_TRY_AGAIN_LATER: Final = 1013  # https://www.iana.org/assignments/websocket
 
 _STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
-    "RATE_LIMITED": 429,
+    RATE_LIMITED: 429,
     INTERNAL: 500,
-    "SERVICE_UNAVAILABLE": 503,
+    SERVICE_UNAVAILABLE: 503,
 }
 
 Description: TypeAlias = tuple[str, str, Mapping[str, Any]]
@@ -91,6 +97,8 @@ def describe_closing(error: Exception, describe_error: DescribeError) -> tuple[i
     if isinstance(error, RefuseConnection):
         return error.code, error.reason
     code, message, _ = describe_outside_fields(error, describe_error)
+    if code == RATE_LIMITED:
+        return _TRY_AGAIN_LATER, message
     return 4000 + status_of(code), message  # 4401, 4403 and so on, as the protocol has them
 
 

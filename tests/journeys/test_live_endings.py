@@ -24,7 +24,7 @@ from tests.clock import MovableClock
 from tests.conftest import SECRET
 from tests.factories import add_user, give_points
 from tests.journeys.sockets import dial, exchange, greeting, watching
-from tests.serving import serving_app
+from tests.serving import serving, serving_app
 
 BALANCE = "subscription { balanceChanged { available } }"
 BOARD = "subscription { leaderboardChanged { entries { user { username } } } }"
@@ -37,7 +37,8 @@ LIMIT = 4
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """A mall in which nobody has more than a few connections, but can have all of them at once."""
-    server = settings.server.model_copy(update={"connections_per_user": LIMIT})
+    limits = {"connections_per_user": LIMIT, "connections_per_address": LIMIT}
+    server = settings.server.model_copy(update=limits)
     return replace(settings, server=server)
 
 
@@ -58,7 +59,7 @@ def traces(app: MallApplication) -> tuple[int, int, int]:
     live: Hub = app.state.live
     endpoint: Any = app.graphql
     connections: Connections = endpoint._admit.__self__
-    return live.watched, endpoint._streams.running, len(connections)
+    return live.watched, len(endpoint._streams.shared), len(connections)
 
 
 async def nothing_left(app: MallApplication, tasks: int) -> None:
@@ -163,7 +164,7 @@ async def test_a_user_has_so_many_connections(client: Client, app: MallApplicati
             await exchange(one_more, greeting(client.token("alice")))
     assert closed.value.rcvd
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
-        4429,
+        1013,
         "At most 4 connections at once",
     )
     refused = await client.first_event(BALANCE, client.token("alice"))
@@ -179,3 +180,38 @@ async def test_a_user_has_so_many_connections(client: Client, app: MallApplicati
     assert "data" in await client.first_event(BALANCE, client.token("alice"))
     for each in sockets:
         await each.__aexit__(None, None, None)
+
+
+async def test_an_address_has_so_many_connections_of_nobody(client: Client) -> None:
+    """Of those who do not say who they are; members at the same address are not concerned."""
+    sockets = [watching(client, BOARD) for _ in range(LIMIT)]
+    for each in sockets:
+        await (await each.__aenter__()).told()
+    async with dial(client) as one_more:
+        with pytest.raises(ConnectionClosed) as closed:
+            await exchange(one_more, greeting(None))
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 1013
+    refused = await client.first_event(BOARD)
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["RATE_LIMITED"]
+    assert "data" in await client.first_event(BALANCE, client.token("bob"))
+    for each in sockets:
+        await each.__aexit__(None, None, None)
+
+
+async def test_the_limits_are_for_all_processes_together(
+    client: Client, mall: Mall, clock: MovableClock
+) -> None:
+    """A second server on the same Redis knows how many there are on the first."""
+    async with serving(mall.settings, clock) as address, Client(address, SECRET) as elsewhere:
+        sockets = [
+            watching(elsewhere if number % 2 else client, BALANCE, as_="alice")
+            for number in range(LIMIT)
+        ]
+        for each in sockets:
+            await (await each.__aenter__()).told()
+        for process in (client, elsewhere):
+            refused = await process.first_event(BALANCE, client.token("alice"))
+            assert [error["extensions"]["code"] for error in refused["errors"]] == ["RATE_LIMITED"]
+        for each in sockets:
+            await each.__aexit__(None, None, None)

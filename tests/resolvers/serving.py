@@ -155,6 +155,11 @@ class Subscription:
         yield 1
 
     @strawberry.subscription
+    async def kept(self, text: str) -> AsyncGenerator[str, None]:
+        await asyncio.Event().wait()
+        yield text
+
+    @strawberry.subscription
     async def flood(self, size: int) -> AsyncGenerator[str, None]:
         running = asyncio.current_task()
         ENDLESS.append(running)

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import httpx2
@@ -13,7 +13,7 @@ import pytest
 
 from resolvers.answers import StreamAnswer
 from resolvers.media_types import wanted
-from resolvers.streams import Message
+from resolvers.stream_messages import Message
 from tests.resolvers.serving import ENDLESS, make_endpoint, serve, wait_until_endless_ends
 
 EVENTS = "text/event-stream"
@@ -107,7 +107,12 @@ async def test_the_source_ends_when_the_client_leaves(client: httpx2.AsyncClient
 
 async def test_a_stream_ends_with_its_token_however_much_there_is_to_say() -> None:
     ends_at_s = time.time() + 0.2
-    endpoint = make_endpoint(admit=lambda _: nullcontext(ends_at_s))
+
+    async def admit(context: object) -> AbstractContextManager[float]:
+        del context
+        return nullcontext(ends_at_s)
+
+    endpoint = make_endpoint(admit=admit)
     async with serve(endpoint) as address, httpx2.AsyncClient(base_url=f"http://{address}") as who:
         *_, before, last = events(await ask(who, "subscription { count(to: 2000000000) }", EVENTS))
     assert before[1]["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}

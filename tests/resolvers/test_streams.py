@@ -11,9 +11,13 @@ import pytest
 import strawberry
 from structlog.testing import capture_logs
 
+from resolvers.caches import MAX_CACHED_CHARACTERS
 from resolvers.operation_requests import OperationRequest
 from resolvers.operations import Operations
-from resolvers.streams import Message, Shared, StreamKey, Streams
+from resolvers.shared_streams import StreamKey
+from resolvers.stream_messages import Message
+from resolvers.streams import Shared, Streams
+from resolvers.transport_errors import Description
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Runs:
     ended: int = 0
     asked: int = 0
     fails: int = 0
+    counted: int = 0
+    is_away: bool = False
     tick: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next(self) -> None:
@@ -47,6 +53,29 @@ class Query:
 
 
 @strawberry.type
+class Nested:
+    @strawberry.field
+    def part(self, info: strawberry.Info[Asker]) -> int | None:
+        info.context.runs.asked += 1
+        if info.context.runs.is_away:
+            raise OSError("secret")
+        return 1
+
+    @strawberry.field
+    def never(self, info: strawberry.Info[Asker]) -> int | None:
+        info.context.runs.asked += 1
+        raise RuntimeError("secret")
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    def give(self, info: strawberry.Info[Asker]) -> int | None:
+        info.context.runs.asked += 1
+        raise OSError("secret")
+
+
+@strawberry.type
 class Subscription:
     @strawberry.subscription
     async def who(
@@ -67,6 +96,22 @@ class Subscription:
     async def mine(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
         yield 1
         await info.context.runs.tick.wait()
+
+    @strawberry.subscription
+    async def counted(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int]:
+        runs = info.context.runs
+        runs.asked += 1
+        if runs.is_away:
+            raise RuntimeError("secret")
+        yield runs.counted
+        await asyncio.Event().wait()
+
+    @strawberry.subscription
+    async def nested(self, info: strawberry.Info[Asker]) -> AsyncGenerator[Nested]:
+        runs = info.context.runs
+        while True:
+            yield Nested()
+            await runs.tick.wait()
 
     @strawberry.subscription
     async def flaky(self, info: strawberry.Info[Asker]) -> AsyncGenerator[int | None]:
@@ -99,12 +144,17 @@ def runs() -> Runs:
 
 @pytest.fixture
 def operations() -> Operations:
-    return Operations(strawberry.Schema(Query, subscription=Subscription), lambda _: None)
+    return Operations(strawberry.Schema(Query, Mutation, Subscription), describe_error)
+
+
+def describe_error(error: Exception) -> Description | None:
+    is_away = isinstance(error, OSError)
+    return ("SERVICE_UNAVAILABLE", "Come back later", {}) if is_away else None
 
 
 @pytest.fixture
 def streams(operations: Operations, runs: Runs) -> Streams[Asker]:
-    shared = frozenset({"who", "dull", "broken", "flaky"})
+    shared = frozenset({"who", "dull", "broken", "flaky", "counted"})
     return Streams(operations, Shared(shared, lambda: Asker(None, runs)))
 
 
@@ -147,17 +197,55 @@ async def test_all_get_the_very_same_message(room: Room, runs: Runs) -> None:
     second = await asyncio.gather(*map(anext, followers))
     assert second[0].text == '{"data":{"who":"None 8"}}'
     assert all(message is second[0] for message in second)
-    late = room.open(WHO, start=7)
-    assert await anext(late) is second[0]
-    assert (runs.begun, room.streams.running) == ([None], 1)
-    for follower in [*followers, late]:
+    assert (runs.begun, len(room.streams.shared)) == ([None], 1)
+    for follower in followers:
         assert runs.ended == 0
         await follower.aclose()
-    await asyncio.gather(*room.streams._tasks, return_exceptions=True)
-    assert (runs.ended, room.streams.running) == (1, 0)
+    await asyncio.gather(*room.streams.shared._tasks, return_exceptions=True)
+    assert (runs.ended, len(room.streams.shared)) == (1, 0)
     async with aclosing(room.open(WHO)) as again:
         assert await anext(again) == Message('{"data":{"who":"None 0"}}')
     assert len(runs.begun) == 2
+
+
+async def test_who_joins_begins_with_how_it_stands_now(room: Room, runs: Runs) -> None:
+    """Not with what was shown last; thousands who join together cost one run, and others no frame.
+
+    Who joined while that run began may have been too late for it: they begin with one more.
+    """
+    counting = "subscription { counted }"
+    async with aclosing(room.open(counting)) as first:
+        assert (await anext(first)).text == '{"data":{"counted":0}}'
+        following = asyncio.ensure_future(anext(first))
+        late = [room.open(counting) for _ in range(1000)]
+        told = await asyncio.gather(*map(anext, late))
+        assert runs.asked == 2
+        assert {message.text for message in told} == {'{"data":{"counted":0}}'}
+        assert not following.done()
+        runs.counted = 5  # which nobody announces
+        async with aclosing(room.open(counting)) as last:
+            assert (await anext(last)).text == '{"data":{"counted":5}}'
+        assert (await following).text == '{"data":{"counted":5}}'
+        assert runs.asked == 3
+        for each in late:
+            await each.aclose()
+
+
+async def test_who_joins_what_cannot_begin_is_told_and_others_are_not(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resolvers.shared_streams._RETRY_S", 0.01)
+    counting = "subscription { counted }"
+    async with aclosing(room.open(counting)) as first:
+        await anext(first)
+        following = asyncio.ensure_future(anext(first))
+        runs.is_away = True
+        with capture_logs():
+            told = [message async for message in room.open(counting)]
+        assert [message.is_failure for message in told] == [True]
+        assert not following.done()
+        runs.is_away, runs.counted = False, 1
+        assert (await following).text == '{"data":{"counted":1}}'
 
 
 async def test_what_asks_for_something_else_is_another_stream(room: Room, runs: Runs) -> None:
@@ -174,7 +262,7 @@ async def test_what_asks_for_something_else_is_another_stream(room: Room, runs: 
         room.open(two, operation="B"),
     ]
     await asyncio.gather(*map(anext, opened))
-    assert len(runs.begun) == room.streams.running == 5
+    assert len(runs.begun) == len(room.streams.shared) == 5
     for each in opened:
         await each.aclose()
 
@@ -204,7 +292,7 @@ async def test_undeclared_variables_are_let_go(room: Room) -> None:
 async def test_fragments_are_no_way_around(room: Room, query: str, runs: Runs) -> None:
     async with aclosing(room.open(query)) as messages:
         assert (await anext(messages)).text == '{"data":{"who":"None 0"}}'
-        assert (runs.begun, room.streams.running) == ([None], 1)
+        assert (runs.begun, len(room.streams.shared)) == ([None], 1)
 
 
 async def test_a_connection_follows_a_few_at_a_time(room: Room) -> None:
@@ -227,11 +315,31 @@ async def test_a_connection_follows_a_few_at_a_time(room: Room) -> None:
     assert not followed
 
 
+async def test_a_process_runs_so_many_different_ones(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for them; what runs already can be joined, and one that ends makes room."""
+    monkeypatch.setattr("resolvers.shared_streams.MOST_RUNNING", 3)
+    opened = [room.open(WHO, start=number) for number in range(3)]
+    await asyncio.gather(*map(anext, opened))
+    refused = [message async for message in room.open(WHO, start=3)]
+    assert [(message.is_failure, "COST_LIMITED" in message.text) for message in refused] == [
+        (True, True)
+    ]
+    async with aclosing(room.open(WHO, start=2)) as joined:
+        assert not (await anext(joined)).is_failure
+    await opened.pop().aclose()
+    opened.append(room.open(WHO, start=3))
+    assert not (await anext(opened[-1])).is_failure
+    for each in opened:
+        await each.aclose()
+
+
 async def test_an_error_takes_no_good_results_place(
     room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again soon; meanwhile who joins begins with what was good."""
-    monkeypatch.setattr("resolvers.streams._RETRY_S", 0)
+    monkeypatch.setattr("resolvers.shared_streams._RETRY_S", 0)
     with capture_logs():
         async with aclosing(room.open(FLAKY)) as follower:
             assert (await anext(follower)).text == '{"data":{"flaky":1}}'
@@ -248,7 +356,7 @@ async def test_an_error_takes_no_good_results_place(
 async def test_who_begins_with_an_error_is_told_of_better(
     room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resolvers.streams._RETRY_S", 0)
+    monkeypatch.setattr("resolvers.shared_streams._RETRY_S", 0)
     runs.fails = 2
     with capture_logs():
         async with aclosing(room.open(FLAKY)) as follower:
@@ -260,7 +368,7 @@ async def test_who_begins_with_an_error_is_told_of_better(
 async def test_what_is_not_shared_is_the_askers_own(room: Room, query: str) -> None:
     async with aclosing(room.open(query, "alice")) as messages:
         await anext(messages)
-        assert room.streams.running == 0
+        assert len(room.streams.shared) == 0
 
 
 async def test_a_slow_follower_gets_the_newest(room: Room, runs: Runs) -> None:
@@ -303,7 +411,7 @@ async def test_what_cannot_start_is_told_to_all(room: Room) -> None:
     for _ in range(2):
         messages = [message async for message in room.open(WHO, start="x")]
         assert [message.is_failure for message in messages] == [True]
-    assert room.streams.running == 0
+    assert len(room.streams.shared) == 0
 
 
 async def test_what_cannot_be_encoded_is_an_error(room: Room) -> None:
@@ -317,4 +425,74 @@ async def test_what_cannot_be_encoded_is_an_error(room: Room) -> None:
         (True, True)
     ]
     assert [line["event"] for line in logs] == ["stream_failed"]
-    assert room.streams.running == 0
+    assert len(room.streams.shared) == 0
+
+
+async def test_what_a_store_kept_from_being_loaded_is_loaded_later(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the subscription itself, although nothing changes; nobody is shown less than before."""
+    monkeypatch.setattr("resolvers.streams._FIRST_RETRY_S", 0.001)
+    query = "subscription { nested { part } }"
+    runs.is_away = True
+    async with aclosing(room.open(query)) as messages:
+        first = await anext(messages)
+        assert (first.has_errors, first.is_failure) == (True, False)
+        following = asyncio.ensure_future(anext(messages))
+        while runs.asked < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert not following.done()  # the same again is no news
+        runs.is_away = False
+        whole = Message('{"data":{"nested":{"part":1}}}')
+        assert await following == whole
+        runs.is_away = True
+        following, asked = asyncio.ensure_future(anext(messages)), runs.asked
+        await asyncio.sleep(0)
+        runs.next()
+        while runs.asked < asked + 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert not following.done()
+        runs.is_away = False
+        assert await following == whole
+
+
+async def test_other_errors_are_not_tried_again(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A nested field may be asked for what it never has: each event says so, and no more."""
+    monkeypatch.setattr("resolvers.streams._FIRST_RETRY_S", 0.001)
+    with capture_logs():
+        async with aclosing(room.open("subscription { nested { never } }")) as messages:
+            assert (await anext(messages)).has_errors
+            following = asyncio.ensure_future(anext(messages))
+            await asyncio.sleep(0.05)
+            assert not following.done()
+            runs.next()
+            assert (await following).has_errors
+    assert runs.asked == 2
+
+
+async def test_a_mutation_is_never_run_again(room: Room, runs: Runs) -> None:
+    runs.is_away = True
+    messages = [message async for message in room.open("mutation { give }")]
+    assert ([message.may_pass for message in messages], runs.asked) == ([True], 1)
+
+
+@pytest.mark.parametrize("field", ["who", "mine"])
+async def test_a_subscription_keeps_no_long_document(room: Room, runs: Runs, field: str) -> None:
+    """Parsed it takes 140 times as much memory, for as long as somebody subscribes."""
+    query = f"subscription {{ {field} }} #"
+    longest = [room.open(query.ljust(MAX_CACHED_CHARACTERS, "x"))]
+    assert not (await anext(longest[0])).is_failure
+    refused = [m async for m in room.open(query.ljust(MAX_CACHED_CHARACTERS + 1, "x"))]
+    assert [(m.is_failure, "COST_LIMITED" in m.text) for m in refused] == [(True, True)]
+    await longest[0].aclose()
+    del runs
+
+
+async def test_variables_count_as_they_were_sent(room: Room, runs: Runs) -> None:
+    """A default that is spelled out is another stream: both are right, and to compare is cheap."""
+    query = "subscription ($start: Int = 3) { who(start: $start) }"
+    async with aclosing(room.open(query)) as left_out, aclosing(room.open(query, start=3)) as given:
+        assert await anext(left_out) == await anext(given) == Message('{"data":{"who":"None 3"}}')
+        assert (len(runs.begun), len(room.streams.shared)) == (2, 2)

@@ -263,6 +263,29 @@ async def test_operations_at_once_are_limited(address: str) -> None:
     assert message["payload"][0]["extensions"] == {"code": "COST_LIMITED"}
 
 
+async def test_what_operations_keep_is_limited(address: str) -> None:
+    """All that run were asked for in two frames' size together: what they keep is bounded by it.
+
+    One that ends makes room; one alone may be as large as a frame.
+    """
+    text = "x" * (MAX_FRAME_BYTES - 300)
+    query = "subscription ($text: String!) { kept(text: $text) }"
+    async with greeted(address) as socket:
+        for identifier in "123":
+            payload = {"query": query, "variables": {"text": text}}
+            await socket.send(
+                json.dumps({"id": identifier, "type": "subscribe", "payload": payload})
+            )
+        refused = await read(socket)
+        assert (refused["id"], refused["type"]) == ("3", "error")
+        assert refused["payload"][0]["extensions"] == {"code": "COST_LIMITED"}
+        await socket.send(json.dumps({"id": "1", "type": "complete"}))
+        payload = {"query": "query ($text: String!) { echo(text: $text) }"}
+        payload["variables"] = {"text": text}
+        await socket.send(json.dumps({"id": "4", "type": "subscribe", "payload": payload}))
+        assert (await read(socket))["type"] == "next"
+
+
 async def test_pages_of_other_origins_need_leave() -> None:
     origin = Origin("https://mall.example")
     async with serve(make_endpoint()) as address:

@@ -67,6 +67,22 @@ async def test_many_balances_are_one_statement(
     assert hub.watched == 0
 
 
+async def test_balances_are_read_in_portions(
+    statements: Statements, mall: Mall, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come back at once, one statement asks for so many at most."""
+    assert hub.balances._most_at_once == 1_000
+    monkeypatch.setattr(hub.balances, "_most_at_once", MEMBERS // 4)
+    users = [await add_user(mall, f"member{number}") for number in range(MEMBERS)]
+    statements.seen.clear()
+    following = [hub.follow_balance(user) for user in users]
+    first = await asyncio.gather(*map(anext, following))
+    assert [balance and balance.user_id for balance in first] == users
+    assert balance_reads(statements) == 4
+    for balances in following:
+        await balances.aclose()
+
+
 async def test_a_day_ends_by_itself(mall: Mall, hub: Hub, clock: MovableClock) -> None:
     """At the mall's midnight, without any movement: the day's ranks and lines are gone."""
     clock.now = datetime(2026, 11, 20, 15, 59, 59, 500_000, tzinfo=UTC)

@@ -75,14 +75,40 @@ async def test_who_left_is_forgotten() -> None:
     assert not newest._waiting
 
 
-async def test_a_last_value_comes_before_the_failure() -> None:
+async def test_who_begins_is_shown_what_was_looked_for_since() -> None:
+    """An older value is not for them, whatever those see who follow already."""
     newest = Newest[int]()
-    newest.put(1)
-    newest.close(RuntimeError("away"))
-    async with aclosing(newest.follow()) as values:
-        assert await anext(values) == 1
+    newest.put(1, look=1)
+    async with aclosing(newest.follow()) as follower, aclosing(newest.follow(since=3)) as late:
+        assert await anext(follower) == 1
+        beginning = asyncio.ensure_future(anext(late))
+        newest.put(2, look=2)
+        assert await anext(follower) == 2
+        assert not beginning.done()
+        following = asyncio.ensure_future(anext(follower))
+        newest.refresh(2, look=3)
+        assert await beginning == 2
+        assert not following.done()
+        newest.put(3, look=4)
+        assert (await anext(late), await following) == (3, 3)
+
+
+async def test_a_failed_look_is_told_to_who_waits_for_it_only() -> None:
+    newest = Newest[int]()
+    newest.put(1, look=1)
+    async with aclosing(newest.follow()) as follower, aclosing(newest.follow(since=3)) as later:
+        await anext(follower)
+        beginning = asyncio.ensure_future(anext(newest.follow(since=2)))
+        following = asyncio.ensure_future(anext(follower))
+        waiting = asyncio.ensure_future(anext(later))
+        await asyncio.sleep(0)
+        newest.fail(2, RuntimeError("away"))
         with pytest.raises(RuntimeError, match="away"):
-            await anext(values)
+            await beginning
+        assert not following.done()
+        assert not waiting.done()
+        newest.put(2, look=3)
+        assert await asyncio.gather(following, waiting) == [2, 2]
 
 
 def test_there_is_nothing_before_the_first() -> None:

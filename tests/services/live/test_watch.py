@@ -8,6 +8,8 @@ from contextlib import aclosing
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from services.live.watch import Watch
@@ -152,3 +154,109 @@ async def test_nothing_is_left_when_everybody_has_left(
             await asyncio.sleep(PAUSE_S / 10)
     async with aclosing(watch.follow("a")) as values:
         assert await anext(values) == 1
+
+
+async def test_who_joins_is_shown_what_was_read_since(
+    watch: Watch[str, int], source: Source
+) -> None:
+    """Not the value that others were shown, although nobody said that it changed."""
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
+        following = asyncio.ensure_future(anext(values))
+        source.values["a"] = 2
+        async with aclosing(watch.follow("a")) as late:
+            assert await anext(late) == 2
+        assert await following == 2
+
+
+async def test_a_read_that_was_under_way_is_not_for_who_joins(source: Source) -> None:
+    """It may have seen how things stood before they came."""
+    is_read, may_return = asyncio.Event(), asyncio.Event()
+
+    async def read(keys: AbstractSet[str]) -> dict[str, int]:
+        found = await source.read(keys)
+        is_read.set()
+        await may_return.wait()
+        return found
+
+    watch = Watch("tests", read, pause_s=PAUSE_S)
+    async with aclosing(watch.follow("a")) as values, aclosing(watch.follow("a")) as late:
+        first = asyncio.ensure_future(anext(values))
+        await is_read.wait()
+        joining = asyncio.ensure_future(anext(late))
+        await asyncio.sleep(0)
+        source.values["a"] = 2
+        may_return.set()
+        assert await asyncio.gather(first, joining) == [1, 2]
+    await watch.aclose()
+
+
+async def test_who_joins_while_the_store_is_away_is_told(
+    watch: Watch[str, int], source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not shown what it last was; who follows already is not thrown out."""
+    monkeypatch.setattr("services.live.watch._RETRY_S", PAUSE_S)
+    async with aclosing(watch.follow("a")) as values:
+        assert await anext(values) == 1
+        source.failure, source.values["a"] = OSError("away"), 2
+        with capture_logs(), pytest.raises(OSError, match="away"):
+            await anext(watch.follow("a"))
+        source.failure = None
+        assert await anext(values) == 2
+
+
+async def test_thousands_are_read_in_portions(source: Source) -> None:
+    """A pause between them; those of whom it is known that they moved come first."""
+    source.values = {str(number): number for number in range(35)}
+    watch = Watch("tests", source.read, pause_s=PAUSE_S, most_at_once=10)
+    followers = [watch.follow(key) for key in source.values]
+    await asyncio.gather(*map(anext, followers))
+    assert [len(keys) for keys in source.reads] == [10, 10, 10, 5]
+    source.reads, source.values["34"] = [], 99
+    watch.touch_all()
+    watch.touch(["34"])
+    started_s = time.monotonic()
+    assert await anext(followers[-1]) == 99
+    while len(source.reads) < 4:  # noqa: ASYNC110 - the reader goes on by itself
+        await asyncio.sleep(PAUSE_S / 10)
+    assert "34" in source.reads[0]
+    assert [len(keys) for keys in source.reads] == [10, 10, 10, 5]
+    assert set[str]().union(*source.reads) == source.values.keys()
+    assert time.monotonic() - started_s >= 3 * PAUSE_S  # never more often than it may
+    for follower in followers:
+        await follower.aclose()
+    await watch.aclose()
+
+
+@given(st.lists(st.sampled_from(["touch a", "touch c", "touch all", "leave", "read"]), max_size=30))
+def test_nothing_that_was_touched_is_forgotten(orders: list[str]) -> None:
+    """In whatever order things are touched, read in portions of one, and left."""
+
+    async def play() -> None:
+        source = Source()
+        source.values = dict.fromkeys("abc", 0)
+        watch = Watch("tests", source.read, pause_s=0, most_at_once=1)
+        followers = {key: watch.follow(key) for key in "abc"}
+        await asyncio.gather(*map(anext, followers.values()))
+        seen = dict.fromkeys("ac", 0)
+        for order in orders:
+            match order.split():
+                case ["touch", "all"]:
+                    source.values = {key: value + 1 for key, value in source.values.items()}
+                    watch.touch_all()
+                case ["touch", key]:
+                    source.values[key] += 1
+                    watch.touch([key])
+                case ["leave"]:
+                    await followers["b"].aclose()
+                case _:
+                    await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            for key, value in seen.items():
+                while value != source.values[key]:
+                    value = await anext(followers[key]) or 0  # noqa: PLW2901
+        for follower in followers.values():
+            await follower.aclose()
+        await watch.aclose()
+
+    asyncio.run(play())

@@ -1,0 +1,66 @@
+"""The messages of operations that answer more than once, as JSON text for whatever transport."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, NamedTuple
+
+import orjson
+import structlog
+from graphql import ExecutionResult, GraphQLError
+
+from resolvers.operations import Failure
+from resolvers.transport_errors import INTERNAL, INTERNAL_MESSAGE, SERVICE_UNAVAILABLE, error_entry
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Message(NamedTuple):
+    """A result, encoded: an object with `data`, or, for a failure, the list of its errors.
+
+    After a failure nothing comes.
+    """
+
+    text: str
+    is_failure: bool = False
+    has_errors: bool = False
+    """Whether parts of the data could not be loaded."""
+    may_pass: bool = False
+    """Whether there are errors that are gone when a store is back."""
+
+
+def encode(result: ExecutionResult | Failure) -> Message:
+    """The message that tells of this result."""
+    errors = result.errors or ()
+    may_pass = any(_may_pass(error) for error in errors)
+    if isinstance(result, Failure):
+        return Message(orjson.dumps(_entries(errors)).decode(), True, False, may_pass)
+    payload: dict[str, object] = {"data": result.data}
+    if errors:
+        payload["errors"] = _entries(errors)
+    return Message(orjson.dumps(payload).decode(), False, bool(errors), may_pass)
+
+
+def refusal(code: str, text: str) -> Message:
+    """The one message of an operation that is not begun."""
+    return Message(orjson.dumps([error_entry(code, text)]).decode(), is_failure=True)
+
+
+BROKEN: Final = refusal(INTERNAL, INTERNAL_MESSAGE)
+
+
+async def only(message: Message) -> AsyncGenerator[Message]:
+    """The messages of an operation that says nothing else."""
+    yield message
+
+
+def break_off(error: Exception) -> AsyncGenerator[Message]:
+    """The messages of an operation that failed in a way nobody expected; it is logged."""
+    _log.error("stream_failed", exc_info=error)
+    return only(BROKEN)
+
+
+def _may_pass(error: GraphQLError) -> bool:
+    return (error.extensions or {}).get("code") == SERVICE_UNAVAILABLE
+
+
+def _entries(errors: Sequence[GraphQLError]) -> list[object]:
+    return [error.formatted for error in errors]
