@@ -10,6 +10,7 @@ from services.calendar import local_day
 from services.leaderboard.boards import CHANNEL, encode_news
 from services.leaderboard.earnings import REFRESH_JOB
 from services.leaderboard.partitions import make_months_ahead
+from services.leaderboard.period_sums import add_ended_day
 from services.leaderboard.rebuild import (
     REBUILD_JOB,
     are_boards_whole,
@@ -50,6 +51,9 @@ async def _check(mall: Mall, _payload: Payload) -> bool:
 
 
 async def _snapshot(mall: Mall, _payload: Payload) -> bool:
+    async with transaction(mall.stores.bulk) as session:  # what is added up first ranking is quick
+        if await add_ended_day(session, mall.clock(), mall.zone) is not None:
+            return True
     async with transaction(mall.stores.bulk) as session:
         await make_months_ahead(session, local_day(mall.clock(), mall.zone))
     async with transaction(mall.stores.bulk) as session:

@@ -6,7 +6,13 @@ from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
 from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.imports import FileImport
-from models.leaderboard import DailyEarnings, RankHistory, RankSnapshot
+from models.leaderboard import (
+    DailyEarnings,
+    PeriodEarnings,
+    PeriodEarningsKept,
+    RankHistory,
+    RankSnapshot,
+)
 from models.notifications import (
     Campaign,
     Device,
@@ -42,6 +48,8 @@ __all__ = [
     "LotDraw",
     "OperatorAction",
     "OutboxMessage",
+    "PeriodEarnings",
+    "PeriodEarningsKept",
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",

@@ -72,10 +72,12 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         movements = Movements(stores, clock, settings.mall.zone)
         stores.write.after_commit.append(movements.hear)
         stores.bulk.after_commit.append(movements.hear)
+        mall = _mall(settings, stores, clock, tokens, captcha, movements)
         try:
-            yield _mall(settings, stores, clock, tokens, captcha, movements)
+            yield mall
         finally:
             await movements.aclose()
+            await mall.ranking.aclose()
             await captcha.aclose()
             await tokens.aclose()
 
@@ -118,7 +120,7 @@ def _mall(
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
         movements=movements,
-        ranking=Ranking(stores.read),
+        ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
     )
