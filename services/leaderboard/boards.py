@@ -19,8 +19,10 @@ from services.calendar import day_start, local_day, month_start, next_month_star
 NAMESPACE = "{points-mall}"  # the braces keep all keys in one slot of a Redis Cluster
 CHANNEL = f"{NAMESPACE}:moved"
 """Where movements are announced after their commit: JSON, {"users": [ids], "ranked": bool}."""
-BUILT_KEY = f"{NAMESPACE}:boards:built"
-"""Says that the boards are whole: the run id of the server on which they were built."""
+BOARDS_KEY = f"{NAMESPACE}:boards"
+"""A hash that says what the boards are: `builder`, who built them or does; `server`, the run id of
+the server on which they became whole; and under a board's key how large its set and hash are. Where
+it is missing, or says something else than what is there, the boards have been lost."""
 BUILDING_KEY = f"{NAMESPACE}:boards:building"
 PROFILES_KEY = f"{NAMESPACE}:profiles"
 """A random token: another one says that what is remembered of profiles may be wrong."""
