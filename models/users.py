@@ -78,6 +78,8 @@ class User(Base):
     id: Mapped[BigId]
     external_id: Mapped[str] = mapped_column(unique=True)
     username: Mapped[str]
+    # When the token was issued that named them: an older one does not rename them.
+    named_at: Mapped[datetime | None]
     email: Mapped[str | None]
     phone: Mapped[str | None]
     avatar_url: Mapped[str | None]

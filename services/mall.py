@@ -31,6 +31,7 @@ from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
 from services.users.claims import Claims
 from services.users.profile import Identity, create_users, find_users, note_logins
+from services.users.renames import rename_users
 from services.users.tokens import TokenVerifier
 from settings import Settings
 
@@ -57,6 +58,7 @@ class Mall:
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
     logins: GroupCommit[int, None]
+    renames: GroupCommit[Claims, None]
     movements: Movements
     ranking: Ranking
     profiles: Profiles
@@ -119,6 +121,7 @@ def _mall(
         sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
+        renames=GroupCommit(stores.write, rename_users),
         movements=movements,
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),

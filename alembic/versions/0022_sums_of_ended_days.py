@@ -1,4 +1,4 @@
-"""Sums of ended days: what members earned so far in a running week and month.
+"""Sums of ended days: what members earned so far in a running week and month. Newer names.
 
 Revision: 0022, after 0020
 
@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.CheckConstraint("until > first", name=op.f("ck_period_earnings_kept_has_days")),
         sa.PrimaryKeyConstraint("period", name=op.f("pk_period_earnings_kept")),
     )
+    op.add_column("users", sa.Column("named_at", sa.DateTime(timezone=True)))
     op.create_index(
         "ix_users_erased", "users", ["id"], postgresql_where=sa.text("erased_at IS NOT NULL")
     )
@@ -42,5 +43,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_users_erased", table_name="users")
+    op.drop_column("users", "named_at")
     op.drop_table("period_earnings_kept")
     op.drop_table("period_earnings")

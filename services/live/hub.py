@@ -92,6 +92,8 @@ class Hub:
         if moved.ranked:
             self._touch_ranks()
             self._look_again_later()
+        elif moved.profiles:
+            self.boards.touch_all()
 
     def _touch_ranks(self) -> None:
         """Whose points move may move anyone's rank."""
