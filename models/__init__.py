@@ -7,7 +7,13 @@ from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.experiments import Experiment, ExperimentAssignment, ExperimentEvent
 from models.imports import FileImport
-from models.leaderboard import DailyEarnings, RankHistory, RankSnapshot
+from models.leaderboard import (
+    DailyEarnings,
+    PeriodEarnings,
+    PeriodEarningsKept,
+    RankHistory,
+    RankSnapshot,
+)
 from models.notifications import (
     Campaign,
     Device,
@@ -61,6 +67,8 @@ __all__ = [
     "LotDraw",
     "OperatorAction",
     "OutboxMessage",
+    "PeriodEarnings",
+    "PeriodEarningsKept",
     "PointsAuditLog",
     "PointsGrant",
     "PointsRecord",

@@ -34,6 +34,40 @@ class DailyEarnings(Base):
     last_at: Mapped[datetime]
 
 
+class PeriodEarnings(Base):
+    """What a user earned on the days of a running week or month that have ended.
+
+    It may be below 0. Kept so that ranking everybody need not add up millions of days
+    (`services.leaderboard.period_sums`). No foreign key: what is added up has one.
+    """
+
+    __tablename__ = "period_earnings"
+    __table_args__ = (one_of("period", LeaderboardPeriod),)
+
+    period: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    points: Mapped[int]
+    last_at: Mapped[datetime]
+
+
+class PeriodEarningsKept(Base):
+    """Which days `PeriodEarnings` has of a period: from `first` up to, not including, `until`.
+
+    Days of the zone that the mall had then: those of another one are not added to them.
+    """
+
+    __tablename__ = "period_earnings_kept"
+    __table_args__ = (
+        one_of("period", LeaderboardPeriod),
+        CheckConstraint("until > first", name="has_days"),
+    )
+
+    period: Mapped[str] = mapped_column(primary_key=True)
+    zone: Mapped[str]
+    first: Mapped[date]
+    until: Mapped[date]
+
+
 class RankHistory(Base):
     """A user's place on a board at the end of a day of the mall; partitioned by month.
 

@@ -69,6 +69,8 @@ class User(Base):
         CheckConstraint(f"birth_year >= {EARLIEST_BIRTH_YEAR}", name="birth_year_in_range"),
         CheckConstraint(f"cardinality(interests) <= {MOST_INTERESTS}", name="interests_in_range"),
         *(_sought(name) for name in ("username", "external_id", "email", "phone")),
+        # Few: whoever ranks everybody leaves them out without looking at every user.
+        Index("ix_users_erased", "id", postgresql_where=text("erased_at IS NOT NULL")),
         # Which time zones there are, and who lives in one, page by page.
         Index("ix_users_timezone", "timezone", "id", postgresql_where=text("erased_at IS NULL")),
     )
@@ -76,6 +78,8 @@ class User(Base):
     id: Mapped[BigId]
     external_id: Mapped[str] = mapped_column(unique=True)
     username: Mapped[str]
+    # When the token was issued that named them: an older one does not rename them.
+    named_at: Mapped[datetime | None]
     email: Mapped[str | None]
     phone: Mapped[str | None]
     avatar_url: Mapped[str | None]

@@ -8,12 +8,13 @@ import structlog
 from starlette.requests import HTTPConnection
 
 from schema.context import Context, Viewer
-from services.errors import Unauthenticated
+from services.errors import ServiceUnavailable, Unauthenticated
 from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.users.claims import Claims, TokenInvalid
 from services.users.profile import DEFAULT_LOCALE, Identity
+from services.users.renames import is_renamed
 from services.users.tokens import bearer_token
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -84,6 +85,8 @@ class Requests:
             _log.info("token_refused", reason=error.reason)
             raise Unauthenticated from error
         identity = await self._identity(claims)
+        if is_renamed(claims, identity.username, identity.named_at):
+            await self._rename(claims)
         return Viewer(
             user_id=identity.user_id,
             subject=claims.subject,
@@ -107,6 +110,17 @@ class Requests:
         if forgotten == self._forgotten:  # else it may have been read before what it forgot
             self._remember(claims.subject, identity, now)
         return identity
+
+    async def _rename(self, claims: Claims) -> None:
+        """Follow a new name; the request is served under the old one where that cannot be done."""
+        try:
+            await self._mall.renames.submit(claims)
+        except ServiceUnavailable as error:
+            _log.warning("name_not_followed", error=str(error))
+            return
+        self._known.pop(claims.subject, None)
+        self._forgotten += 1
+        await self._mall.movements.told()  # whoever looks at a board from now on sees it
 
     def _remember(self, subject: str, identity: Identity, now: datetime) -> None:
         if len(self._known) >= _MOST_KNOWN:

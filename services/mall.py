@@ -31,6 +31,7 @@ from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
 from services.users.claims import Claims
 from services.users.profile import Identity, create_users, find_users, note_logins
+from services.users.renames import rename_users
 from services.users.tokens import TokenVerifier
 from settings import Settings
 
@@ -57,6 +58,7 @@ class Mall:
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
     logins: GroupCommit[int, None]
+    renames: GroupCommit[Claims, None]
     movements: Movements
     ranking: Ranking
     profiles: Profiles
@@ -72,10 +74,12 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         movements = Movements(stores, clock, settings.mall.zone)
         stores.write.after_commit.append(movements.hear)
         stores.bulk.after_commit.append(movements.hear)
+        mall = _mall(settings, stores, clock, tokens, captcha, movements)
         try:
-            yield _mall(settings, stores, clock, tokens, captcha, movements)
+            yield mall
         finally:
             await movements.aclose()
+            await mall.ranking.aclose()
             await captcha.aclose()
             await tokens.aclose()
 
@@ -117,8 +121,9 @@ def _mall(
         sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
         sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
+        renames=GroupCommit(stores.write, rename_users),
         movements=movements,
-        ranking=Ranking(stores.read),
+        ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
     )

@@ -2,7 +2,7 @@
 
 The built-in `points_prompt` runs from now on, half and half.
 
-Revision: 0023, after 0021
+Revision: 0023, after 0022
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from alembic import op
 
 revision = "0023"
-down_revision = "0021"
+down_revision = "0022"
 
 _BUILT_IN = """
     INSERT INTO experiments (key, status, traffic_buckets, variants, salt, started_at)

@@ -18,9 +18,12 @@ from services.calendar import day_start, local_day, month_start, next_month_star
 
 NAMESPACE = "{points-mall}"  # the braces keep all keys in one slot of a Redis Cluster
 CHANNEL = f"{NAMESPACE}:moved"
-"""Where movements are announced after their commit: JSON, {"users": [ids], "ranked": bool}."""
-BUILT_KEY = f"{NAMESPACE}:boards:built"
-"""Says that the boards are whole: the run id of the server on which they were built."""
+"""Where commits are announced: JSON, {"users": [ids], "ranked": bool}, and "profiles": true if the
+name, picture or level of anybody may be another."""
+BOARDS_KEY = f"{NAMESPACE}:boards"
+"""A hash that says what the boards are: `builder`, who built them or does; `server`, the run id of
+the server on which they became whole; and under a board's key how large its set and hash are. Where
+it is missing, or says something else than what is there, the boards have been lost."""
 BUILDING_KEY = f"{NAMESPACE}:boards:building"
 PROFILES_KEY = f"{NAMESPACE}:profiles"
 """A random token: another one says that what is remembered of profiles may be wrong."""
@@ -105,6 +108,11 @@ def user_of(member: str) -> int:
     return int(member[_INSTANT_DIGITS + 1 :])
 
 
-def encode_news(user_ids: Iterable[int], *, is_ranked: bool) -> bytes:
-    """What CHANNEL carries: whose balance moved, and whether any rank may have."""
-    return orjson.dumps({"users": sorted(user_ids), "ranked": is_ranked})
+def encode_news(
+    user_ids: Iterable[int], *, is_ranked: bool, are_profiles_changed: bool = False
+) -> bytes:
+    """What CHANNEL carries: whose balance moved, whether any rank may have, and any profile."""
+    news: dict[str, object] = {"users": sorted(user_ids), "ranked": is_ranked}
+    if are_profiles_changed:
+        news["profiles"] = True
+    return orjson.dumps(news)

@@ -117,7 +117,8 @@ class Movements:
             if current.is_rebuild_needed:
                 async with transaction(self._stores.write) as session:
                     await ask_for_rebuild(session, self._clock())
-            await self._send(current.news)
+            if current.news:
+                await self._send(current.news)
         except (RedisError, ServiceUnavailable, OSError) as error:
             if not self._is_away:
                 _log.warning("movements_held_up", error=str(error))
@@ -146,6 +147,8 @@ class Movements:
             async with reading(self._stores.read) as session:
                 scored = await read_scores(session, some, boards)
             add_scores(pipeline, scored, boards, now, self._zone)
-        if news.moved or news.ranked:
-            pipeline.publish(CHANNEL, encode_news(news.moved, is_ranked=bool(news.ranked)))
+        told = encode_news(
+            news.moved, is_ranked=bool(news.ranked), are_profiles_changed=news.profiles
+        )
+        pipeline.publish(CHANNEL, told)
         await pipeline.execute()

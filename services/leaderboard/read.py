@@ -1,7 +1,7 @@
 """Reading boards: one round trip to Redis a question, else PostgreSQL.
 
-A board counts when the marker says that the boards are whole. While it is missing, or Redis away,
-the answers are the same and dearer (`ranking.py`), and a missing marker asks for a rebuild.
+A board counts when Redis says that it is whole. When it is not, or Redis is away, the answers are
+the same and dearer (`ranking.py`), and whoever sees that boards are lost asks for new ones.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from models.leaderboard import LeaderboardPeriod
 from services.bulk import in_pieces
-from services.leaderboard.boards import BUILT_KEY, PROFILES_KEY, Board, board_at, user_of
+from services.leaderboard.boards import BOARDS_KEY, PROFILES_KEY, Board, board_at, user_of
 from services.leaderboard.scripts import READ_AROUND, READ_RANKS, READ_TOP
 from services.leaderboard.standings import Entry, Ranks, Standing, Top
 from services.mall import Mall
@@ -82,7 +82,7 @@ async def _ask(
     """What the script answers to each; None when the boards are not there to be asked."""
     if mall.ranking.is_redis_away:
         return None
-    keys = (BUILT_KEY, PROFILES_KEY, board.key, board.versions_key)
+    keys = (BOARDS_KEY, board.key, board.versions_key, PROFILES_KEY)
     pipeline = mall.stores.redis.pipeline(transaction=False)
     for arguments in asked:
         pipeline.eval(script, len(keys), *keys, *arguments)

@@ -1,9 +1,9 @@
 """Building the boards anew from PostgreSQL: by hand, or because Redis has lost them.
 
 One builder at a time holds a token in Redis. The boards are emptied, then filled page by page by
-the script that settlements use too, so nothing that moves meanwhile is lost. In the end the marker
-says that they are whole, but only if the token is still there: else Redis was emptied again, and
-it all begins anew.
+the script that settlements use too, so nothing that moves meanwhile is lost. In the end it is said
+that they are whole, but only if what was said in the beginning is still there: else Redis lost
+something again, and it all begins anew.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.stores import Stores
 from services.calendar import Clock
 from services.leaderboard.boards import (
+    BOARDS_KEY,
     BUILDING_KEY,
-    BUILT_KEY,
     CHANNEL,
     PROFILES_KEY,
     Board,
@@ -75,18 +74,6 @@ async def ask_for_rebuild(session: AsyncSession, now: datetime) -> None:
     await session.execute(_ASK, {"job": REBUILD_JOB, "now": now})
 
 
-async def are_boards_whole(redis: Redis) -> bool:
-    """Whether the boards were built on the server that runs.
-
-    One that was restarted may have come back with what it saved long before.
-    """
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.get(BUILT_KEY)
-    pipeline.info("server")
-    built_on, server = await pipeline.execute()
-    return built_on == server["run_id"]
-
-
 async def rebuild(
     stores: Stores,
     clock: Clock,
@@ -123,7 +110,7 @@ class _Builder:
         """Empty the boards; False when somebody else is building."""
         redis: Any = self._stores.redis
         self._server = (await redis.info("server"))["run_id"]
-        keys = [BUILDING_KEY, BUILT_KEY]
+        keys = [BUILDING_KEY, BOARDS_KEY]
         for board in self._boards():
             keys += [board.key, board.versions_key]
         arguments = (self._token, _TOKEN_LASTS_MS)
@@ -162,13 +149,14 @@ class _Builder:
     async def _apply(self, boards: Sequence[Board], page: Sequence[Scored]) -> bool:
         pipeline = self._stores.redis.pipeline(transaction=False)
         add_scores(pipeline, page, boards, self._clock(), self._zone)
-        pipeline.eval(GO_ON_BUILDING, 1, BUILDING_KEY, self._token, str(_TOKEN_LASTS_MS))
+        token = (BUILDING_KEY, BOARDS_KEY, self._token, str(_TOKEN_LASTS_MS))
+        pipeline.eval(GO_ON_BUILDING, 2, *token)
         return bool((await pipeline.execute())[-1])
 
     async def finish(self) -> bool:
         """Let the boards count, and tell those who watch; False when they are gone."""
         redis: Any = self._stores.redis
-        keys = (BUILDING_KEY, BUILT_KEY, PROFILES_KEY)
+        keys = (BUILDING_KEY, BOARDS_KEY, PROFILES_KEY)
         arguments = (self._token, self._server, secrets.token_urlsafe())
         is_done = bool(await redis.eval(FINISH_BUILDING, len(keys), *keys, *arguments))
         if is_done:

@@ -16,7 +16,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.bulk import in_pieces
-from services.leaderboard.boards import Board, boards_at, encode_member
+from services.leaderboard.boards import BOARDS_KEY, Board, boards_at, encode_member
 from services.leaderboard.scripts import APPLY
 
 USERS_AT_ONCE = 1_000
@@ -126,8 +126,8 @@ def add_scores(
     for number, board in enumerate(boards):
         lines = "".join(each.line(number) for each in scored)
         if lines:
-            keys = (board.key, board.versions_key)
-            pipeline.eval(APPLY, 2, *keys, str(board.lifetime_s(now, zone)), lines)
+            keys = (BOARDS_KEY, board.key, board.versions_key)
+            pipeline.eval(APPLY, len(keys), *keys, str(board.lifetime_s(now, zone)), lines)
 
 
 async def refresh_users(

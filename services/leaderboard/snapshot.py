@@ -20,7 +20,7 @@ from services.bulk import Writes
 from services.calendar import local_day
 from services.leaderboard.boards import board_on
 from services.leaderboard.partitions import drop_old_months, make_month
-from services.leaderboard.ranking import PERIOD_SCORES, RANKED
+from services.leaderboard.scores import KEPT, PERIOD_SCORES, RANKED, give_room
 from services.outbox import enqueue
 
 ROWS_A_STATEMENT = 50_000
@@ -63,7 +63,7 @@ _MAKE_ROOM = text(
     CREATE TEMPORARY TABLE ranked (user_id bigint, points bigint, rank integer) ON COMMIT DROP
     """
 )
-_RANK_PERIOD = text(f"INSERT INTO ranked WITH scores AS ({PERIOD_SCORES}) {RANKED}")
+_RANK_PERIOD = text(f"INSERT INTO ranked WITH {KEPT}, scores AS ({PERIOD_SCORES}) {RANKED}")
 _RANK_ALL_TIME = text(f"INSERT INTO ranked WITH scores AS ({_ALL_TIME_SCORES}) {RANKED}")
 _KEEP = text(
     """
@@ -104,7 +104,7 @@ async def take_snapshot(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
         return None
     period = LeaderboardPeriod(missing.period)
     await make_month(session, missing.day)
-    users = await _rank(session, period, missing.day)
+    users = await _rank(session, period, missing.day, zone)
     which = {"period": period, "day": missing.day}
     for first in range(1, users + 1, ROWS_A_STATEMENT):
         last = first + ROWS_A_STATEMENT - 1
@@ -143,12 +143,14 @@ def _asked(today: date) -> dict[str, Any]:
     }
 
 
-async def _rank(session: AsyncSession, period: LeaderboardPeriod, day: date) -> int:
+async def _rank(session: AsyncSession, period: LeaderboardPeriod, day: date, zone: ZoneInfo) -> int:
     """Rank everyone as the board stood when `day` ended; returns how many that are."""
+    await give_room(session)
     await session.execute(_MAKE_ROOM)
-    first, end = board_on(period, day).first, _next(day)
-    if first is None:
-        result: Any = await session.execute(_RANK_ALL_TIME, {"end": end})
-    else:
-        result = await session.execute(_RANK_PERIOD, {"first": first, "end": end})
+    days: dict[str, Any] = {"end": _next(day)}
+    first, which = board_on(period, day).first, _RANK_ALL_TIME
+    if first is not None:
+        which = _RANK_PERIOD
+        days |= {"period": period, "zone": zone.key, "first": first}
+    result: Any = await session.execute(which, days)
     return result.rowcount

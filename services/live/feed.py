@@ -28,10 +28,11 @@ _PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Whose balances have moved, and whether a rank may have."""
+    """Whose balances have moved, whether a rank may have, and whether names or pictures may."""
 
     users: frozenset[int]
     ranked: bool
+    profiles: bool = False
 
 
 async def listen(
@@ -73,7 +74,8 @@ def _moved(text: str) -> Moved | None:
     """What a message says; None, and a line in the log, for one that says nothing known."""
     try:
         said = orjson.loads(text)
-        return Moved(users=frozenset(map(int, said["users"])), ranked=bool(said["ranked"]))
+        users = frozenset(map(int, said["users"]))
+        return Moved(users, bool(said["ranked"]), bool(said.get("profiles")))
     except (ValueError, TypeError, KeyError):
         _log.warning("live_message_not_understood")
         return None

@@ -10,7 +10,6 @@ from typing import Final
 
 from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
-from services.leaderboard.ranking import GOOD_FOR_S
 from services.leaderboard.standings import Top
 from services.live.feed import Moved, listen
 from services.live.places import (
@@ -106,6 +105,8 @@ class Hub:
         if moved.ranked:
             self._touch_ranks()
             self._look_again_later()
+        elif moved.profiles:
+            self.boards.touch_all()
 
     def _touch_ranks(self) -> None:
         """Whose points move may move anyone's rank."""
@@ -113,11 +114,11 @@ class Hub:
         self.places.touch_all()
 
     def _look_again_later(self) -> None:
-        """While the boards are not in Redis, what was just read may be a second old."""
+        """While the boards are not in Redis, what was just read may be some seconds old."""
         if self._later is not None:
             self._later.cancel()
         loop = asyncio.get_running_loop()
-        self._later = loop.call_later(GOOD_FOR_S + PAUSE_S, self._touch_ranks)
+        self._later = loop.call_later(self._mall.ranking.good_for_s + PAUSE_S, self._touch_ranks)
 
     def _touch_all(self) -> None:
         self.balances.touch_all()

@@ -34,7 +34,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. ``expires_at`` is in epoch seconds, without any leeway."""
+    """What a verified token says. Instants are in epoch seconds, without any leeway.
+
+    ``issued_at`` is None where the token does not say it: nobody knows then how old its name is.
+    """
 
     subject: str
     roles: frozenset[Role]
@@ -42,6 +45,7 @@ class Claims:
     locale: str | None
     timezone: str | None
     expires_at: float
+    issued_at: float | None = None
 
 
 def read_claims(payload: Mapping[str, object], now: float, leeway_s: float) -> Claims:
@@ -56,6 +60,7 @@ def read_claims(payload: Mapping[str, object], now: float, leeway_s: float) -> C
         locale=_locale(payload.get("locale")),
         timezone=_timezone(payload.get("zoneinfo")),
         expires_at=_expiry_if_current(payload, now, leeway_s),
+        issued_at=_instant(payload, "iat"),
     )
 
 

@@ -37,9 +37,10 @@ _COUNT_OPEN = text(
 _FORGET_USER = text(
     """
     UPDATE users
-    SET external_id = :placeholder, username = 'erased-' || id, email = NULL, phone = NULL,
-        avatar_url = NULL, gender = NULL, birth_year = NULL, interests = '{}', locale = :locale,
-        timezone = :timezone, last_login_at = NULL, suspended_until = :for_ever, erased_at = :now
+    SET external_id = :placeholder, username = 'erased-' || id, named_at = NULL, email = NULL,
+        phone = NULL, avatar_url = NULL, gender = NULL, birth_year = NULL, interests = '{}',
+        locale = :locale, timezone = :timezone, last_login_at = NULL, suspended_until = :for_ever,
+        erased_at = :now
     WHERE id = :user_id
     """
 )

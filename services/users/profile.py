@@ -13,6 +13,7 @@ from models.users import User as UserTable
 from services.bulk import among, insert_rows
 from services.calendar import Clock
 from services.users.claims import Claims
+from services.users.renames import issued_at
 
 DEFAULT_LOCALE = "zh-CN"
 LONGEST_INTEREST = 50
@@ -40,17 +41,30 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks for: enough to serve a request."""
+    """Who a token speaks for: enough to serve a request.
+
+    `named_at` is when the token was issued that named them, None if no token has.
+    """
 
     user_id: int
     locale: str
     is_login_unnoted: bool
+    username: str
+    named_at: datetime | None
 
 
-_NEW_USER = ("external_id", "username", "locale", "timezone", "created_at", "last_login_at")
+_NEW_USER = (
+    "external_id",
+    "username",
+    "named_at",
+    "locale",
+    "timezone",
+    "created_at",
+    "last_login_at",
+)
 _FIND = text(
     """
-    SELECT external_id, id, locale, last_login_at FROM users
+    SELECT external_id, id, locale, last_login_at, username, named_at FROM users
     WHERE external_id = ANY(CAST(:subjects AS text[]))
     """
 )
@@ -91,7 +105,11 @@ async def find_users(
     subjects = list({claims.subject for claims in sought})
     found = {
         row.external_id: Identity(
-            row.id, row.locale, row.last_login_at is None or row.last_login_at <= long_ago
+            row.id,
+            row.locale,
+            row.last_login_at is None or row.last_login_at <= long_ago,
+            row.username,
+            row.named_at,
         )
         for row in await session.execute(_FIND, {"subjects": subjects})
     }
@@ -134,6 +152,7 @@ def _new_user(claims: Claims, timezone: str, now: datetime) -> tuple[Any, ...]:
     return (
         claims.subject,
         claims.name or anonymous_name(claims.subject),
+        claims.name and issued_at(claims),
         claims.locale or DEFAULT_LOCALE,
         claims.timezone or timezone,
         now,

@@ -8,7 +8,7 @@ import pytest
 
 from models.leaderboard import LeaderboardPeriod
 from schema.ids import encode_id
-from services.leaderboard.boards import BUILT_KEY
+from services.leaderboard.boards import BOARDS_KEY
 from services.leaderboard.snapshot import take_snapshot
 from services.mall import Mall
 from services.transaction import transaction
@@ -81,7 +81,7 @@ async def stores(request: pytest.FixtureRequest, mall: Mall) -> AsyncIterator[st
     if request.param == "redis":
         await build(mall)
     yield request.param
-    is_whole = await mall.stores.redis.exists(BUILT_KEY) == 1
+    is_whole = await mall.stores.redis.exists(BOARDS_KEY) == 1
     assert is_whole is (request.param == "redis")
 
 

@@ -212,4 +212,4 @@ async def test_many_who_ask_at_once_are_ranked_once(statements: Statements, mall
     assert [ranks.standings[user].rank for ranks, user in zip(found, members, strict=True)] == [
         *range(1, 31)
     ]
-    assert len(statements.seen) < 10
+    assert 0 < len([each for each in statements.seen if each.startswith("WITH scores")]) < 4

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from services.leaderboard.boards import BUILDING_KEY, BUILT_KEY, board_at
-from services.leaderboard.rebuild import BoardsLost, Rebuilt, are_boards_whole, rebuild
+from services.leaderboard.boards import BOARDS_KEY, BUILDING_KEY, board_at
+from services.leaderboard.rebuild import BoardsLost, Rebuilt, rebuild
 from services.mall import Mall
 from services.transaction import transaction
 from services.users.erase import erase_user
@@ -137,13 +137,13 @@ async def test_a_server_that_came_back_is_not_trusted(mall: Mall, clock: Movable
     await look_at_schedule(mall, (_CHECK,))
     for built_on, asked in ((None, 0), ("an earlier run", 1)):
         if built_on is not None:
-            await mall.stores.redis.set(BUILT_KEY, built_on)
+            await mall.stores.redis.hset(BOARDS_KEY, "server", built_on)
         clock.advance(minutes=1)
         await look_at_schedule(mall, (_CHECK,))
         assert await run_due(mall, jobs_named(_CHECK)) == 1
         assert await execute(mall, _ASKED) == [(asked,)]
     await run_due(mall, jobs_named(_BUILD))
-    assert await are_boards_whole(mall.stores.redis)
+    assert await is_built(mall)
 
 
 @pytest.mark.usefixtures("members")
@@ -187,10 +187,10 @@ async def test_a_job_leaves_boards_alone_that_are_whole(mall: Mall, members: lis
     """Asked for twice, it builds once: meanwhile PostgreSQL would have to answer."""
     assert members
     await build(mall)
-    built = await mall.stores.redis.get(BUILT_KEY)
+    built = await mall.stores.redis.hget(BOARDS_KEY, "builder")
     await execute(mall, f"INSERT INTO outbox (job, payload) VALUES ('{_BUILD}', '{{}}')")
     await execute(mall, "UPDATE outbox SET due_at = :now", now=mall.clock())
     await mall.stores.redis.set(BUILDING_KEY, "somebody else's")
     async with asyncio.timeout(5.0):
         await run_due(mall, jobs_named(_BUILD))
-    assert await mall.stores.redis.get(BUILT_KEY) == built
+    assert await mall.stores.redis.hget(BOARDS_KEY, "builder") == built

@@ -24,7 +24,7 @@ def test_everything_a_token_says_is_read():
         iat=NOW,
     )
     roles = frozenset({Role.MEMBER, Role.OPERATOR})
-    assert claims == Claims("alice", roles, "Alice", "zh-CN", "Europe/Paris", NOW + 60)
+    assert claims == Claims("alice", roles, "Alice", "zh-CN", "Europe/Paris", NOW + 60, NOW)
 
 
 def test_a_token_may_say_next_to_nothing():

@@ -183,7 +183,7 @@ async def test_an_issued_token_is_a_good_one():
     )
     access = AccessSettings(jwt_secret=SECRET, jwt_issuer="i", jwt_audience="a")
     claims = await TokenVerifier(access, clock=lambda: NOW).verify(token)
-    assert claims == Claims("bob", frozenset(roles), "Bob", None, None, NOW + 9)
+    assert claims == Claims("bob", frozenset(roles), "Bob", None, None, NOW + 9, NOW)
 
 
 @pytest.mark.parametrize(
