@@ -1,8 +1,8 @@
 """Adding up the days of a running week and month that have ended.
 
-Nobody writes to a day that has ended, so its sums stay true; a board is then those sums and the
-days since. Without them, or of another zone, boards are computed from the days alone: dearer, and
-the same.
+Nobody but `recount.py` writes to a day that has ended, so its sums stay true; a board is then those
+sums and the days since. Without them, or of another zone, boards are computed from the days alone:
+dearer, and the same.
 """
 
 from datetime import date, datetime, timedelta
@@ -23,6 +23,7 @@ _LOCK_KEY = 0x73756D73  # "sums"
 _LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _KEPT = text("SELECT zone, first, until FROM period_earnings_kept WHERE period = :period")
 _FORGET = text("DELETE FROM period_earnings WHERE period = :period")
+_DROP_NOTES = text("DELETE FROM period_earnings_kept")
 _LAST_USER = text("SELECT coalesce(max(id), 0) FROM users")
 _ADD_DAY = text(
     """
@@ -58,6 +59,15 @@ async def add_ended_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
             await _add(session, period, day, zone)
             return day
     return None
+
+
+async def forget_sums(session: AsyncSession) -> None:
+    """Use no sums until the nightly job has added them anew: days that ended were corrected.
+
+    Whoever is adding one may have read what was there before, so they are waited for.
+    """
+    await session.execute(_LOCK)
+    await session.execute(_DROP_NOTES)
 
 
 async def _next_day(

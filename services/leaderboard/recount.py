@@ -19,6 +19,7 @@ from services.achievements.unlock import may_unlock, unlock_all
 from services.bulk import Writes
 from services.calendar import Clock
 from services.leaderboard.earnings import RANKED_CHANGES, ask_for_refresh
+from services.leaderboard.period_sums import forget_sums
 from services.points.account import Account
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 
@@ -144,7 +145,10 @@ async def recount_page(
     now = clock()
     theirs = {"user_ids": user_ids}
     moved = set((await session.execute(_ADD_REVERSALS, theirs)).scalars())
-    moved |= set((await session.execute(_CORRECT_DAYS, {**theirs, "zone": zone.key})).scalars())
+    corrected = set((await session.execute(_CORRECT_DAYS, {**theirs, "zone": zone.key})).scalars())
+    if corrected:
+        await forget_sums(session)
+    moved |= corrected
     counts = {row.user_id: row for row in await session.execute(_COUNT, theirs)}
     ranked = {user_id for user_id, a in accounts.items() if _rank_anew(a, counts[user_id])} | moved
     counted = {user_id for user_id, a in accounts.items() if _count_anew(a, counts[user_id])}

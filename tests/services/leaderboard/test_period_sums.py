@@ -12,6 +12,7 @@ from services.errors import ServiceUnavailable
 from services.leaderboard.boards import board_at
 from services.leaderboard.period_sums import add_ended_day
 from services.leaderboard.ranking import Ranking
+from services.leaderboard.recount import recount_page
 from services.leaderboard.standings import Entry
 from services.mall import Mall
 from services.points.grant import grant_request
@@ -163,3 +164,17 @@ async def test_who_is_erased_is_on_no_board(
     await _require_ranks_of_the_log(mall)
     board = board_at(LeaderboardPeriod.MONTHLY, clock(), mall.zone)
     assert (await Ranking(mall.stores.bulk, mall.zone).lines(board)).total == 0
+
+
+async def test_sums_of_days_that_are_corrected_are_used_no_more(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """As after an upgrade, when processes of before had kept too little."""
+    await _earn(mall, clock, days=3)
+    for table in ("daily_earnings", "period_earnings"):
+        await execute(mall, f"UPDATE {table} SET points = points + 1000")
+    async with transaction(mall.stores.write) as session:
+        assert await recount_page(session, 0, clock=mall.clock, zone=mall.zone)
+    await _require_ranks_of_the_log(mall)
+    assert await _add_all(mall)
+    await _require_ranks_of_the_log(mall)
