@@ -112,10 +112,11 @@ def _show(report: Report, question: Question) -> None:
 
 
 def _table(title: str, methods: Mapping[str, Quality], k: int) -> Table:
-    table = Table(title=title, title_justify="left")
+    # Narrow enough for a terminal of 80 columns, or what is no terminal.
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("method")
     names = ("users", f"precision@{k}", f"recall@{k}", f"NDCG@{k}", f"MAP@{k}")
-    for name in (*names, "coverage", "novelty, bits"):
+    for name in (*names, "coverage", "novelty"):
         table.add_column(name, justify="right")
     for method, quality in methods.items():
         users, *means = quality.as_facts().values()

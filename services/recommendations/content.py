@@ -32,7 +32,7 @@ _MOST_COMMON = 10_000
 of all; among few items every word counts."""
 MOST_INTERESTS = 5_000
 """Interests for which items are kept: the tags and categories that most items bear."""
-_FIT_SHARE = 0.5
+_FIT_SHARE = 0.2
 """The rest of an item's weight for an interest is how popular it is among what fits."""
 
 
