@@ -32,10 +32,10 @@ _A_PIECE = 500_000
 # Activity has a long tail, too: the work grows with the squares of how much each member took.
 _VIEWS = text(
     """
-    INSERT INTO events (event_id, user_id, type, occurred_at, attributes, recorded_at)
-    SELECT 'bench-' || n, user_id, 'view', now() - random() * interval '90 days',
-           jsonb_build_object('itemId', rtrim(translate(encode(convert_to(
-               'ExchangeItem:' || item_id, 'UTF8'), 'base64'), '+/', '-_'), '=')), now()
+    INSERT INTO events (event_id, user_id, type, occurred_at, attributes, viewed_item_id,
+                        recorded_at)
+    SELECT 'bench-' || n, user_id, 'view', now() - random() * interval '90 days', '{}', item_id,
+           now()
     FROM (
         SELECT n, user_id,
                1 + CAST(floor(power(random(), 2) * CAST(:items AS integer) / 10) AS bigint) * 10
