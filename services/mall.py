@@ -20,6 +20,7 @@ from services.exchange.states import Step, Stepped
 from services.group_commit import GroupCommit
 from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
+from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
@@ -60,6 +61,7 @@ class Mall:
     logins: GroupCommit[int, None]
     renames: GroupCommit[Claims, None]
     movements: Movements
+    questions: Questions
     ranking: Ranking
     profiles: Profiles
     visits: GroupCommit[Visit, None]
@@ -79,6 +81,7 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
             yield mall
         finally:
             await movements.aclose()
+            await mall.questions.aclose()
             await mall.ranking.aclose()
             await captcha.aclose()
             await tokens.aclose()
@@ -123,6 +126,7 @@ def _mall(
         logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
         renames=GroupCommit(stores.write, rename_users),
         movements=movements,
+        questions=Questions(stores.redis),
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),

@@ -19,6 +19,8 @@ from services.leaderboard.standings import Entry, Ranks, Standing, Top
 from services.mall import Mall
 
 _USERS_A_SCRIPT = 1_000
+_MOST_OF_A_QUESTION = 10
+"""Arguments of a question that may share a round trip."""
 
 
 async def read_top(mall: Mall, period: LeaderboardPeriod, top: int, now: datetime) -> Top:
@@ -83,11 +85,11 @@ async def _ask(
     if mall.ranking.is_redis_away:
         return None
     keys = (BOARDS_KEY, board.key, board.versions_key, PROFILES_KEY)
-    pipeline = mall.stores.redis.pipeline(transaction=False)
-    for arguments in asked:
-        pipeline.eval(script, len(keys), *keys, *arguments)
     try:
-        answers = await pipeline.execute()
+        if len(asked) == 1 and len(asked[0]) <= _MOST_OF_A_QUESTION:
+            answers = [await mall.questions.ask((script, keys, tuple(asked[0])))]
+        else:
+            answers = await _ask_alone(mall, script, keys, asked)
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         mall.ranking.leave_redis_alone(error)
         return None
@@ -95,6 +97,16 @@ async def _ask(
         mall.movements.ask_for_rebuild()
         return None
     return answers
+
+
+async def _ask_alone(
+    mall: Mall, script: str, keys: Sequence[str], asked: Sequence[Sequence[Any]]
+) -> list[Any]:
+    """Many users at once: nobody else waits until Redis has found them all."""
+    pipeline = mall.stores.redis.pipeline(transaction=False)
+    for arguments in asked:
+        pipeline.eval(script, len(keys), *keys, *arguments)
+    return await pipeline.execute()
 
 
 def _entries(lines: Sequence[str], first: int) -> tuple[Entry, ...]:
