@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dev.demo.members import make_members
 from dev.demo.simulate import History, open_tasks, simulate
-from models.catalogue import ExchangeItem, ItemDailyExchanges
+from models.catalogue import ExchangeItem, ItemDailyExchanges, Wish
+from models.tasks import Event
 from models.tasks import Task as TaskTable
 from models.users import User
 from services.achievements.catch_up import CATCH_UP_JOB
@@ -21,17 +22,27 @@ from services.bulk import Writes
 from services.catalogue.items import items_by_id
 from services.catalogue.search import search_document
 from services.exchange.place import save_exchanges
+from services.identifiers import global_id
 from services.outbox import enqueue
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
 from services.recommendations.train import TRAINING_JOB
 from services.tasks.check_in import save_check_ins
-from services.tasks.incoming_events import PURCHASE
+from services.tasks.incoming_events import PURCHASE, VIEW
 from services.tasks.progress import save_progress, tasks_by_id
 
 _HERE = Path(__file__).parent
 _SEED = 2026
 _UNLIMITED = 1_000_000
+_VIEW = (
+    "event_id",
+    "user_id",
+    "type",
+    "occurred_at",
+    "attributes",
+    "viewed_item_id",
+    "recorded_at",
+)
 _DELIVER = text(
     """
     UPDATE exchanges
@@ -65,6 +76,7 @@ async def load_demo(session: AsyncSession, now: datetime, zone: ZoneInfo) -> His
     running = open_tasks([task for task in tasks.values() if task.is_running(now)])
     history = simulate(members, on_sale, running, now, zone, random)
     await _save(session, history, now, zone)
+    await _save_interest(session, history)
     await _set_stocks(session, stocks, history)
     await session.execute(_DELIVER, {"now": now})
     await _restart_ids(session)
@@ -155,6 +167,23 @@ async def _save(session: AsyncSession, history: History, now: datetime, zone: Zo
         for user_id, moment in sorted(history.last_visits.items())
     ]
     await session.execute(update(User), visits)
+
+
+async def _save_interest(session: AsyncSession, history: History) -> None:
+    """What members looked at and wish for, as other systems and members tell the mall."""
+    writes = Writes()
+    views = [
+        (f"demo-view-{number}", user_id, VIEW, seen_at, _naming(item_id), item_id, seen_at)
+        for number, (user_id, item_id, seen_at) in enumerate(history.views, 1)
+    ]
+    writes.insert(Event, _VIEW, views)
+    wishes = [(*pair, wished_at) for pair, wished_at in history.wishes.items()]
+    writes.insert(Wish, ("user_id", "item_id", "created_at"), wishes)
+    await writes.flush(session)
+
+
+def _naming(item_id: int) -> dict[str, Any]:
+    return {"itemId": global_id("ExchangeItem", item_id)}
 
 
 async def _set_stocks(session: AsyncSession, stocks: Mapping[int, int], history: History) -> None:

@@ -6,8 +6,6 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from dev.demo.tastes import STYLES
-
 MEMBERS = 1_000
 NAMED = ("alice", "bob", "carol", "dave", "erin")
 """Members to sign in as; their points expire in 1, 3, 7 and 30 days."""
@@ -24,17 +22,13 @@ _ENDINGS = ("", "君", "同学", "桑", "er", "2号")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One demo member. `visits` is the chance of a visit on any day, `spends` of spending then.
-
-    `style` is what nothing tells of a taste (`dev.demo.tastes`).
-    """
+    """One demo member. `visits` is the chance of a visit on any day, `spends` of spending then."""
 
     user_id: int
     joined_at: datetime
     visits: float
     spends: float
     is_named: bool
-    style: int
     row: dict[str, Any]
 
 
@@ -69,5 +63,4 @@ def _member(
     if is_named:
         row |= {"locale": "zh-CN"}
     visits = 0.6 if is_named else random.betavariate(1.1, 6)
-    spends, style = random.uniform(0.02, 0.2), random.randrange(STYLES)
-    return Member(user_id, joined_at, visits, spends, is_named, style, row)
+    return Member(user_id, joined_at, visits, random.uniform(0.02, 0.2), is_named, row)

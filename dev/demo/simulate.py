@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from dev.demo.members import Member
-from dev.demo.tastes import Tastes
+from dev.demo.tastes import Taste, Tastes
 from models.catalogue import LimitPeriod
 from models.tasks import TaskFrequency
 from services.calendar import local_day
@@ -47,6 +47,8 @@ class History:
     sold: Counter[int] = field(default_factory=Counter[int])
     sold_by_day: Counter[tuple[date, int]] = field(default_factory=Counter[tuple[date, int]])
     last_visits: dict[int, datetime] = field(default_factory=dict[int, datetime])
+    views: list[tuple[int, int, datetime]] = field(default_factory=list[tuple[int, int, datetime]])
+    wishes: dict[tuple[int, int], datetime] = field(default_factory=dict[tuple[int, int], datetime])
 
 
 @dataclass(slots=True)
@@ -85,11 +87,12 @@ def simulate(
 
 def _live(world: _World, member: Member) -> None:
     account, last = Account(member.user_id), dict[int, LastCheckIn]()
+    taste = world.tastes.draw(member.row["interests"], world.random)
     taken = Counter[int]()
     day = member.joined_at
     while day < world.now - timedelta(days=1):
         if world.random.random() < member.visits:
-            _visit(world, member, account, last, taken, day)
+            _visit(world, member, taste, account, last, taken, day)
         day += timedelta(days=1)
     expire_due(account, world.now)
     if member.is_named:
@@ -100,6 +103,7 @@ def _live(world: _World, member: Member) -> None:
 def _visit(
     world: _World,
     member: Member,
+    taste: Taste,
     account: Account,
     last: dict[int, LastCheckIn],
     taken: Counter[int],
@@ -110,12 +114,24 @@ def _visit(
     if local_day(moment, world.zone) != (last[account.user_id].day if last else None):
         request = CheckInRequest(account.user_id, is_verified=True, lot_id=world.fresh_id(moment))
         history.check_ins.append(decide_check_in(account, last, request, moment, world.zone))
+    _browse(world, member.user_id, taste, moment + timedelta(minutes=2))
     for task in random.sample(world.tasks, random.randint(0, 2)):
         _do(world, account, task, moment)
     if random.random() < 0.25:
         _buy(world, account, moment + timedelta(minutes=5))
     if random.random() < member.spends or account.points > 20_000:
-        _spend(world, member, account, taken, moment + timedelta(minutes=9))
+        _spend(world, taste, account, taken, moment + timedelta(minutes=9))
+
+
+def _browse(world: _World, user_id: int, taste: Taste, moment: datetime) -> None:
+    """Look at some things, whatever they cost, and wish for a few of them."""
+    random, catalogue = world.random, list(world.items.values())
+    for number in range(random.randint(0, 4)):
+        item = world.tastes.choose(taste, catalogue, random)
+        seen_at = moment + timedelta(seconds=20 * number)
+        world.history.views.append((user_id, item.id, seen_at))
+        if random.random() < 0.05:
+            world.history.wishes.setdefault((user_id, item.id), seen_at)
 
 
 def _do(world: _World, account: Account, task: Task, moment: datetime) -> None:
@@ -137,13 +153,12 @@ def _buy(world: _World, account: Account, moment: datetime) -> None:
 
 
 def _spend(
-    world: _World, member: Member, account: Account, taken: Counter[int], moment: datetime
+    world: _World, taste: Taste, account: Account, taken: Counter[int], moment: datetime
 ) -> None:
     affordable = [item for item in world.items.values() if item.points <= account.points]
     if not affordable:
         return
-    interests = member.row["interests"]
-    item = world.tastes.choose(member.style, interests, affordable, world.random)
+    item = world.tastes.choose(taste, affordable, world.random)
     outcome = _exchange(world, account, item, taken, moment)
     if isinstance(outcome, Placed):
         taken[item.id] += 1

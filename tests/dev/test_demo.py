@@ -1,9 +1,19 @@
-"""The demo mall: what is loaded can be found."""
+"""The demo mall: what is loaded can be found, and has something to recommend by."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dev.demo.load import load_demo
 from services.achievements.catch_up import CATCH_UP_JOB
 from services.catalogue.browse import ItemFilter, count_items
 from services.mall import Mall
+from services.recommendations.dataset import Split
+from services.recommendations.evaluate import Question, evaluate
+from services.recommendations.files import read_interactions_file, read_items_file
 from services.recommendations.train import TRAINING_JOB
 from services.transaction import transaction
 from tests.client import Client
@@ -51,3 +61,45 @@ async def test_the_demo_mall_has_something_to_recommend_by(mall: Mall, client: C
     assert len(found) == 5
     assert all(each["item"]["canExchange"] for each in found)
     assert "SIMILAR_USERS" in {each["reason"] for each in found}
+
+
+_INTERACTIONS = """
+    SELECT user_id, item_id, CAST(extract(epoch FROM created_at) AS bigint), 3 FROM exchanges
+    WHERE status <> 'cancelled'
+    UNION ALL
+    SELECT user_id, item_id, CAST(extract(epoch FROM created_at) AS bigint), 2 FROM wishes
+    UNION ALL
+    SELECT user_id, viewed_item_id, CAST(extract(epoch FROM occurred_at) AS bigint), 1
+    FROM events WHERE viewed_item_id IS NOT NULL
+"""
+_ITEMS = "SELECT id, name, array_to_string(tags, '|'), category FROM exchange_items"
+
+
+def _write(path: Path, header: str, rows: Iterable[Sequence[Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("split", Split)
+async def test_on_the_demo_mall_the_hybrid_is_best(
+    mall: Mall, tmp_path: Path, split: Split
+) -> None:
+    """Better than popularity and than each part; and interests alone are better than popularity."""
+    async with transaction(mall.stores.bulk) as session:
+        await load_demo(session, mall.clock(), mall.zone)
+    interactions = _write(
+        tmp_path / "interactions.csv",
+        "user,item,timestamp,weight",
+        await execute(mall, _INTERACTIONS),
+    )
+    items = _write(tmp_path / "items.csv", "item,name,tags,category", await execute(mall, _ITEMS))
+    dataset, texts = read_interactions_file(interactions), read_items_file(items)
+    report = evaluate(dataset, texts, Question(split=split))
+    hybrid = report.methods["hybrid"].ndcg
+    for name in ("collaborative", "content", "popularity"):
+        assert hybrid > 1.05 * report.methods[name].ndcg, report.methods
+    assert report.cold_start is not None
+    assert report.cold_start.interests.ndcg > 1.1 * report.cold_start.popularity.ndcg
