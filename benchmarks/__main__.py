@@ -18,11 +18,14 @@ from benchmarks.movements import movement_requests
 from benchmarks.ranks import run_ranks
 from benchmarks.ratio import Ratio
 from benchmarks.reads import run_reads
+from benchmarks.recommendations import Found, run_recommendations
 from benchmarks.search import run_search
 from benchmarks.servers import Bench, bench
 from benchmarks.statements import count_statements
 
 ITEMS = 1_000
+CATALOGUE, MEMBERS = 10_000, 200_000
+"""Of the mall that recommends."""
 MOVEMENTS_PER_SECOND = 200
 """Of the mall while many watch a board."""
 
@@ -40,6 +43,9 @@ def main() -> None:
     parser.add_argument("--lots", type=int, default=0, help="to expire; without it none are")
     parser.add_argument("--subscribers", type=int, default=1_000, help="who watch a board")
     parser.add_argument("--watchers", type=int, default=2_000, help="who watch their own rank")
+    parser.add_argument(
+        "--interactions", type=int, default=1_000_000, help="to recommend by; 0 leaves it out"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
@@ -69,10 +75,13 @@ def main() -> None:
                 else None
             )
             imports = run_imports(running, Path(directory), lines=options.lines)
+    recommended = _recommendations(options.interactions, options.rounds, options.seconds)
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
         print(f"  {ratio}")
     print(f"\nlive: {live}\nranks: {ranks}")
+    if recommended is not None:
+        print(f"\nrecommendations: {recommended}")
     print("\nimports: rate as a share of a bare COPY of the same file")
     for imported in imports:
         print(f"  {imported}")
@@ -93,6 +102,22 @@ def _broadcast(running: Bench, directory: Path, recipients: int) -> BroadcastFou
         return None
     told = min(recipients, running.users)
     return run_broadcast(running, directory, recipients=told, delivered=told)
+
+
+def _recommendations(interactions: int, rounds: int, duration_s: int) -> Found | None:
+    """What a member is recommended, in a mall of its own: its prices are spread."""
+    if not interactions:
+        return None
+    with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
+        Path(directory).chmod(0o755)
+        with bench(Path(directory), users=MEMBERS, items=CATALOGUE, processes=1) as running:
+            return run_recommendations(
+                running,
+                items=CATALOGUE,
+                interactions=interactions,
+                rounds=rounds,
+                duration_s=duration_s,
+            )
 
 
 def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:
