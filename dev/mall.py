@@ -122,6 +122,12 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _python() -> str:
+    """How to call this interpreter from here: what a shell calls python has not the libraries."""
+    python = Path(sys.executable)
+    return str(python.relative_to(_ROOT) if python.is_relative_to(_ROOT) else python)
+
+
 def _welcome(address: str, token: str) -> Callable[[], None]:
     def say() -> None:
         print(
@@ -138,7 +144,7 @@ A first query:
     -H 'Authorization: Bearer {token}' \\
     -d '{{"query": "{_QUERY}"}}'
 
-More tokens: python cli.py token NAME --role operator
+More tokens: {_python()} cli.py token NAME --role operator
 """,
             flush=True,
         )

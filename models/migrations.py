@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from alembic import command
 
 _ROOT = Path(__file__).parent.parent
-_MIGRATION_LOCK = 0x706F696E7473  # "points": any number that nothing else locks
+_MIGRATION_LOCK = 0x6D69677261  # "migra": no other lock's (tests/architecture/test_locks.py)
 
 
 def alembic_config() -> Config:

@@ -101,3 +101,17 @@ async def test_of_libraries_only_warnings_and_errors_are_logged(settings: Settin
     (line,) = map(json.loads, said.splitlines())
     assert (line["level"], line["logger"]) == ("error", "dramatiq.worker")
     assert line["event"] == "the broker is away"
+
+
+async def test_migrating_waits_for_no_scheduler(mall: Mall, settings: Settings) -> None:
+    """An upgrade begins with `migrate`, beside everything that runs (docs/running.md)."""
+    talkative = replace(settings, server=ServerSettings(log_level="info"))
+    process = await _start(talkative, "scheduler")
+    try:
+        await _said(process, "scheduler_leads")
+        async with asyncio.timeout(60):
+            done = await run_command(mall.settings, "migrate")
+        assert done.returncode == 0, done.stderr
+    finally:
+        process.kill()
+        await process.wait()
