@@ -117,7 +117,8 @@ class ExperimentResults:
     metric: str
     sample_ratio_p_value: float | None = strawberry.field(
         name="sampleRatioPValue",
-        description="Chi-square p-value of the observed split against the weights.",
+        description="Chi-square p-value of the observed split against the weights; exact for"
+        " variants of which fewer than five users are expected.",
     )
     sample_ratio_mismatch: bool = strawberry.field(
         description="The split is off by more than chance (p < 0.001): do not trust the results."

@@ -110,6 +110,19 @@ def require_json(field: FieldPath, value: Any, *, most_bytes: int, most_levels: 
     return stored
 
 
+def is_same_json(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON; to Python true is 1, to a client it is not."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(
+                is_same_json(value, other[key]) for key, value in one.items()
+            )
+        case list(), list():
+            return len(one) == len(other) and all(map(is_same_json, one, other))
+        case _:
+            return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
 def _levels(value: Any) -> int:
     """How deep lists and objects are nested; 0 for what is neither."""
     if not isinstance(value, dict | list):

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.operators import OperatorAction
 from services.bulk import Writes
 from services.identifiers import new_id
+from services.input_rules import is_same_json
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.reasons import with_reasons
 
@@ -82,7 +83,7 @@ def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[
     """Details of a change: what was different before, and what it became; all of what is new."""
     if before is None:
         return {"before": None, "after": dict(after)}
-    changed = [name for name in after if after[name] != before[name]]
+    changed = [name for name in after if not is_same_json(before[name], after[name])]
     return {
         "before": {name: before[name] for name in changed},
         "after": {name: after[name] for name in changed},

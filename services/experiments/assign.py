@@ -82,14 +82,15 @@ def decide(experiment: Experiment, user_id: int, given: Given | None) -> Assignm
     """What the user sees: pure.
 
     Nothing unless the experiment runs. The variant that they were given wins, whatever the traffic
-    and the weights are by now; where it was removed, the bucket decides anew.
+    and the weights are by now. Where it was removed they are asked like newcomers, so that raising
+    the traffic reaches them step by step, too.
     """
     if experiment.status is not ExperimentStatus.RUNNING:
         return Assignment(experiment, user_id, given, None, is_to_store=False)
     kept = experiment.variant(given.variant) if given else None
     if kept is not None:
         return Assignment(experiment, user_id, given, kept, is_to_store=False)
-    if given is None and not is_enrolled(experiment.salt, user_id, experiment.traffic_buckets):
+    if not is_enrolled(experiment.salt, user_id, experiment.traffic_buckets):
         return Assignment(experiment, user_id, given, None, is_to_store=False)
     index = variant_index(experiment.salt, user_id, experiment.weights)
     return Assignment(experiment, user_id, given, experiment.variants[index], is_to_store=True)

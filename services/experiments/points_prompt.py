@@ -42,20 +42,18 @@ class Expiry:
 def prompt_variant(assignment: Assignment | None) -> str:
     """The variant whose line is shown.
 
-    To whoever takes no part A, the wording of before; once the experiment is stopped, to everybody
-    the first variant.
+    To whoever takes no part A, the wording of before: to everybody while the experiment is stopped,
+    whatever its variants are. Stopping takes back.
     """
-    if assignment is None:
+    if assignment is None or assignment.variant is None:
         return WORTH
-    if assignment.experiment.status is ExperimentStatus.STOPPED:
-        return assignment.experiment.variants[0].key
-    return WORTH if assignment.variant is None else assignment.variant.key
+    return assignment.variant.key
 
 
 def is_crossing(assignment: Assignment | None) -> bool:
-    """Whether the member leaves the comparison by what they are shown: the stopped experiment's.
+    """Whether the member leaves the comparison by what they are shown: A, as it is stopped.
 
-    Those who were given that very variant leave as well. Else one side would lose its most active
+    Those who were given A leave as well. Else one side would lose its most active
     members, and the other keep them.
     """
     if assignment is None or assignment.given is None:

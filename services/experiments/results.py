@@ -13,15 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.experiments.buckets import buckets_of_weights
 from services.experiments.definitions import Experiment
+from services.experiments.sample_ratio import is_sample_ratio_off, sample_ratio_p_value
 from services.experiments.statistics import (
     Estimate,
     Moments,
     estimate_mean,
     estimate_share,
-    is_sample_ratio_off,
     moments,
     ratio_moments,
-    sample_ratio_p_value,
     share_moments,
 )
 

@@ -33,7 +33,7 @@ from services.experiments.definitions import (
     hold_experiment,
     is_name,
 )
-from services.input_rules import FieldPath, require_json, require_text
+from services.input_rules import FieldPath, is_same_json, require_json, require_text
 from services.operators import changes, note_action
 
 LARGEST_WEIGHT = 1e12
@@ -166,7 +166,8 @@ def _stored(variant: Variant, index: int) -> Variant:
 
 def changed(before: Experiment, asked: ValidTerms) -> Experiment:
     """The experiment as it will be; raises InvalidState for what its state does not allow. Pure."""
-    is_same_design = asked.variants == before.variants
+    listed = ([asdict(variant) for variant in each.variants] for each in (before, asked))
+    is_same_design = is_same_json(*listed)
     if before.status is ExperimentStatus.RUNNING and (
         not is_same_design or asked.traffic_buckets < before.traffic_buckets
     ):

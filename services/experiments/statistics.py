@@ -6,19 +6,14 @@ a baseline of 0) is None, never NaN.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 ALPHA = 0.05
 """Intervals hold the truth in 95 % of experiments."""
 SEQUENTIAL_USERS = 10_000
-"""Of both variants: where an always-valid interval is narrowest beside a fixed one."""
-RATIO_ALPHA = 0.001
-"""A split that is off by chance less often than this is off for a reason."""
-SMALLEST_EXPECTED = 5
-"""Below so many expected users in a variant, chi-square says too much (Cochran's rule)."""
+"""Of two variants alike in size: where an always-valid interval is narrowest beside a fixed one."""
 
 _Z = float(ndtri(1 - ALPHA / 2))
 _NOTHING = 1e-100  # a baseline nearer to 0 is 0: a ratio to it would leave all numbers
@@ -28,6 +23,7 @@ _SEQUENTIAL_RHO_SQUARED = (
 ) / SEQUENTIAL_USERS
 
 Interval = tuple[float, float]
+_Sequential = tuple[Interval | None, float | None]  # of the difference, and its p-value
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,8 @@ def estimate_mean(measured: Moments | None, baseline: Moments | None = None) -> 
     own = _student_interval(measured)
     if baseline is None:
         return Estimate(average=measured.mean, interval=own)
-    compared = _compared(measured, own, baseline, _student_interval(baseline))
+    sequential = _sequential(measured, baseline)
+    compared = _compared(measured, own, baseline, _student_interval(baseline), sequential)
     error = math.sqrt(measured.squared_error + baseline.squared_error)
     freedom = _welch_freedom(measured, baseline)
     if freedom is None:
@@ -123,36 +120,24 @@ def estimate_share(measured: Moments | None, baseline: Moments | None = None) ->
     if baseline is None:
         return Estimate(average=measured.mean, interval=own)
     of_baseline = _wilson_interval(baseline)
+    sequential = _sequential(_cautious(measured), _cautious(baseline))
     return replace(
-        _compared(measured, own, baseline, of_baseline),
+        _compared(measured, own, baseline, of_baseline, sequential),
         difference_interval=_newcombe_interval(measured, own, baseline, of_baseline),
         p_value=_pooled_p_value(measured, baseline),
     )
 
 
-def sample_ratio_p_value(users: Sequence[int], shares: Sequence[int]) -> float | None:
-    """How likely a split at least so far off is by chance (chi-square); None without a split."""
-    count, whole = sum(users), sum(shares)
-    if count == 0 or len(users) < 2:  # noqa: PLR2004
-        return None
-    expected = [count * share / whole for share in shares]
-    squares = ((seen - due) ** 2 / due for seen, due in zip(users, expected, strict=True))
-    return float(chdtrc(len(users) - 1, sum(squares)))
-
-
-def is_sample_ratio_off(users: Sequence[int], shares: Sequence[int]) -> bool:
-    """Whether something but chance splits the users; not before there are enough to tell."""
-    p_value = sample_ratio_p_value(users, shares)
-    smallest = sum(users) * min(shares) / sum(shares)
-    return p_value is not None and p_value < RATIO_ALPHA and smallest >= SMALLEST_EXPECTED
-
-
 def _compared(
-    measured: Moments, own: Interval | None, baseline: Moments, of_baseline: Interval | None
+    measured: Moments,
+    own: Interval | None,
+    baseline: Moments,
+    of_baseline: Interval | None,
+    sequential: _Sequential,
 ) -> Estimate:
     """All that means and shares are compared by alike."""
     difference = measured.mean - baseline.mean
-    sequential_interval, sequential_p_value = _sequential(measured, baseline)
+    sequential_interval, sequential_p_value = sequential
     return Estimate(
         average=measured.mean,
         interval=own,
@@ -241,18 +226,44 @@ def _ratio_interval(above: float, own: Interval, below: float, of_below: Interva
     return (least, (product + upper) / low)
 
 
-def _sequential(measured: Moments, baseline: Moments) -> tuple[Interval | None, float | None]:
+def _sequential(measured: Moments, baseline: Moments) -> _Sequential:
     """An interval of the difference, and a p-value, that hold at every look at once.
 
     The asymptotic confidence sequence of Waudby-Smith and others (2024), a normal mixture. Its
-    p-value is the smallest alpha whose interval leaves out 0.
+    p-value is the smallest alpha whose interval leaves out 0: the two never disagree.
     """
-    error = math.sqrt(measured.squared_error + baseline.squared_error)
-    if error == 0 or min(measured.users, baseline.users) < 2:  # noqa: PLR2004
+    if min(measured.users, baseline.users) < 2:  # noqa: PLR2004
+        return None, None
+    error = _sequential_error(measured, baseline)
+    if error == 0:
         return None, None
     difference = measured.mean - baseline.mean
-    scale = (measured.users + baseline.users) * _SEQUENTIAL_RHO_SQUARED
+    # The smaller side sets what is known: as many users as two equal sides would need for it.
+    users = 4 * measured.users * (baseline.users / (measured.users + baseline.users))
+    scale = users * _SEQUENTIAL_RHO_SQUARED
     growth = math.log1p(scale) / 2
     reach = error * math.sqrt(2 * (1 + 1 / scale) * (growth - math.log(ALPHA)))
     evidence = (difference / error) ** 2 * scale / (2 * (scale + 1)) - growth
     return (difference - reach, difference + reach), math.exp(-max(evidence, 0.0))
+
+
+def _sequential_error(measured: Moments, baseline: Moments) -> float:
+    """The larger of Welch's and Student's pooled standard error: the variances are guesses early.
+
+    A small side that has seen nobody convert, or none of the few large amounts, would believe that
+    it has (almost) no variance; the other side knows better. Alike in size, both errors are one.
+    """
+    freedom = measured.users + baseline.users - 2
+    squares = measured.variance * (measured.users - 1) + baseline.variance * (baseline.users - 1)
+    pooled = squares / freedom * (1 / measured.users + 1 / baseline.users)
+    return math.sqrt(max(measured.squared_error + baseline.squared_error, pooled))
+
+
+def _cautious(share: Moments) -> Moments:
+    """The same share with the variance of two more who converted and two who did not.
+
+    After Agresti and Coull, so that a side is not sure of a share of 0 or 1 after a few users.
+    """
+    users = share.users + 4
+    guess = (share.mean * share.users + 2) / users
+    return replace(share, variance=guess * (1 - guess))

@@ -128,6 +128,34 @@ async def test_who_loses_their_variant_crosses_over_once(mall: Mall, client: Cli
         assert await stored(mall, KEY) == sorted(crossed)
 
 
+@pytest.mark.usefixtures("olga")
+async def test_a_winner_is_rolled_out_step_by_step(mall: Mall, client: Client) -> None:
+    """Whose variant is gone is asked like a newcomer; who had the winner keeps it."""
+    await run(client, KEY)
+    users = await members(mall, client, 40)
+    before = {name: await assigned(client, name, KEY) for name in users}
+    assert set(before.values()) == {"A", "B"}
+    await move(client, KEY, "STOPPED")
+    await save(client, KEY, variants=variants("B"), trafficPercent=0)
+    await move(client, KEY, "RUNNING")
+    unmoved = sorted((user_id, before[name], False) for name, user_id in users.items())
+    assert {name: await assigned(client, name, KEY) for name in users} == {
+        name: "B" if variant == "B" else None for name, variant in before.items()
+    }
+    assert await stored(mall, KEY) == unmoved
+    for percent in (30, 60, 100):
+        await save(client, KEY, variants=variants("B"), trafficPercent=percent)
+        rollout = await definition(mall, KEY)
+        reached = {
+            name: "B" if before[name] == "B" else expected(rollout, user_id)
+            for name, user_id in users.items()
+        }
+        assert {name: await assigned(client, name, KEY) for name in users} == reached
+        assert (None in reached.values()) is (percent < 100)
+    crossed = [(user_id, "B", before[name] == "A") for name, user_id in users.items()]
+    assert await stored(mall, KEY) == sorted(crossed)
+
+
 async def test_operators_define_start_and_stop(
     mall: Mall, client: Client, clock: MovableClock, olga: int
 ) -> None:
@@ -237,21 +265,30 @@ async def test_infinite_weights_are_refused(mall: Mall, client: Client, weight: 
 @pytest.mark.usefixtures("olga")
 async def test_while_it_runs_only_the_traffic_rises(mall: Mall, client: Client) -> None:
     """Other variants, weights, payloads or an order, and less traffic, would show somebody two."""
-    await run(client, KEY, trafficPercent=50)
-    paid = variants("A", "B")
-    paid[0]["payload"] = 1
+    await run(client, KEY, trafficPercent=50, variants=_paid({"n": 1}))
     before = await fingerprint_of_database(mall)
     for terms in (
         {"variants": variants("A", "B", "C")},
         {"variants": variants("A", B=2)},
         {"variants": variants("B", "A")},
-        {"variants": paid},
-        {"variants": variants("A", "B"), "trafficPercent": 49.99},
+        {"variants": _paid({"n": True})},
+        {"variants": _paid({"n": 1.5})},
+        {"variants": _paid(None)},
+        {"trafficPercent": 49.99},
     ):
-        answer = await save(client, KEY, **{"trafficPercent": 50, **terms})
+        answer = await save(
+            client, KEY, **{"trafficPercent": 50, "variants": _paid({"n": 1}), **terms}
+        )
         assert (answer["code"], answer["state"]) == ("INVALID_STATE", "RUNNING"), terms
     assert await fingerprint_of_database(mall) == before
-    assert (await save(client, KEY, trafficPercent=50.01))["experiment"]["trafficPercent"] == 50.01
+    raised = await save(client, KEY, trafficPercent=50.01, variants=_paid({"n": 1}))
+    assert raised["experiment"]["trafficPercent"] == 50.01
+
+
+def _paid(payload: Any) -> list[dict[str, Any]]:
+    """A and B, A with that payload."""
+    first, second = variants("A", "B")
+    return [{**first, "payload": payload}, second]
 
 
 @pytest.mark.usefixtures("olga")

@@ -83,7 +83,7 @@ async def test_being_shown_it_is_being_exposed(mall: Mall, client: Client) -> No
     assert [each["totalSamples"] for each in found["variants"]] == [0, 1]
 
 
-async def test_stopped_everybody_reads_the_first(mall: Mall, client: Client) -> None:
+async def test_stopped_everybody_reads_what_was_before(mall: Mall, client: Client) -> None:
     """Nobody new is stored; who took part has left, of either variant, which is noted once."""
     await add_operator(mall)
     (of_a, id_of_a), (of_b, id_of_b) = await member(mall, "A"), await member(mall, "B")
@@ -115,6 +115,20 @@ async def test_it_is_rolled_out_by_one_variant(mall: Mall, client: Client) -> No
     assert await stored(mall, KEY) == []
     await save(client, KEY, variants=listed("B"), trafficPercent=100)
     assert (await prompt(client, name))[0] == "B"
+
+
+async def test_stopping_a_roll_out_takes_it_back(mall: Mall, client: Client) -> None:
+    """From everybody: stopping is what one does when a variant does harm."""
+    await add_operator(mall)
+    (reached, id_of_reached), (other, _) = await member(mall, "B"), await member(mall, "A")
+    await prompt(client, reached)
+    await move(client, KEY, "STOPPED")
+    await save(client, KEY, variants=listed("B"), trafficPercent=0)
+    await move(client, KEY, "RUNNING")
+    assert [(await prompt(client, name))[0] for name in (reached, other)] == ["B", "A"]
+    await move(client, KEY, "STOPPED")
+    assert [(await prompt(client, name))[0] for name in (reached, other)] == ["A", "A"]
+    assert await stored(mall, KEY) == [(id_of_reached, "B", True)]
 
 
 async def test_without_the_experiment_there_is_a_line(mall: Mall, client: Client) -> None:

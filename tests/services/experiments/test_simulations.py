@@ -11,13 +11,13 @@ import numpy as np
 from scipy import stats
 
 from services.experiments.buckets import VARIANT, bucket_of
+from services.experiments.sample_ratio import is_sample_ratio_off
 from services.experiments.statistics import (
     ALPHA,
     Estimate,
     Moments,
     estimate_mean,
     estimate_share,
-    is_sample_ratio_off,
     moments,
     ratio_moments,
     share_moments,
