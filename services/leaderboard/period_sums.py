@@ -51,7 +51,7 @@ async def add_ended_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
     The transaction holds what is added together with the note that it is: each day counts once.
     Raises Contended while somebody else adds one.
     """
-    await session.execute(_LOCK)
+    await lock_sums(session)
     yesterday = local_day(now, zone) - timedelta(days=1)
     for period in _FIRST_DAY:
         day = await _next_day(session, period, yesterday, zone)
@@ -61,12 +61,20 @@ async def add_ended_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
     return None
 
 
+async def lock_sums(session: AsyncSession) -> None:
+    """Let nobody else add up days, or correct ones, until the transaction ends.
+
+    Who adds one may take seconds, and may have read days as they were before they are corrected: so
+    this comes before the lock of any member. Raises Contended while somebody else is at it.
+    """
+    await session.execute(_LOCK)
+
+
 async def forget_sums(session: AsyncSession) -> None:
     """Use no sums until the nightly job has added them anew: days that ended were corrected.
 
-    Whoever is adding one may have read what was there before, so they are waited for.
+    The transaction holds `lock_sums`.
     """
-    await session.execute(_LOCK)
     await session.execute(_DROP_NOTES)
 
 
