@@ -130,6 +130,25 @@ async def test_each_day_is_added_once(mall: Mall, clock: MovableClock) -> None:
     assert await execute(mall, "SELECT DISTINCT points FROM period_earnings") == [(5,)]
 
 
+async def test_portions_of_users_leave_nobody_out(
+    mall: Mall, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of what is added nor of what is forgotten when a new week and month begin."""
+    monkeypatch.setattr("services.leaderboard.period_sums.USERS_A_STATEMENT", 2)
+    clock.now = datetime.fromisoformat("2026-11-30T12:00:00+08:00")  # a Monday
+    shop = await add_user(mall, "shop")
+    members = [await add_user(mall, f"member-{number}") for number in range(5)]
+    for day in range(2):
+        for user_id in members[day:]:
+            asked = grant_request(shop, user_id, 5, "shop", f"{day}-{user_id}")
+            await mall.grants.submit(asked)
+        clock.advance(days=1)
+        await _add_all(mall)
+        await _require_ranks_of_the_log(mall)
+    summed = "SELECT count(*) FROM period_earnings GROUP BY period ORDER BY period"
+    assert await execute(mall, summed) == [(4,), (5,)]  # December's, and the week's
+
+
 async def test_the_nightly_job_adds_up_first(mall: Mall, clock: MovableClock) -> None:
     """Then it keeps ranks, from the sums; a new week forgets those of the week before."""
     clock.now = datetime.fromisoformat("2026-11-21T12:00:00+08:00")  # a Saturday
