@@ -1,19 +1,25 @@
 """`leaderboard` and `myRank` per second among a million members, against bare Redis commands.
 
-`python -m benchmarks.leaderboard` runs it alone; it also says how long building the boards took.
+`python -m benchmarks.leaderboard` runs it alone; it also says how long building the boards took, by
+the command and by itself after FLUSHALL.
 """
 
 import argparse
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import orjson
 from redis.asyncio import Redis
@@ -24,7 +30,7 @@ from benchmarks.ratio import Ratio
 from benchmarks.servers import Bench, bench
 from models.leaderboard import LeaderboardPeriod
 from models.stores import create_engine
-from services.leaderboard.boards import Board
+from services.leaderboard.boards import BOARDS_KEY, Board
 from settings import StoreSettings
 
 CONNECTIONS = 64
@@ -34,11 +40,24 @@ _TOP = b'{"query": "{ leaderboard(top: 10) { entries { rank points user { userna
 _OWN = b'{"query": "{ myRank { rank points topPercentage pointsToNext } }"}'
 _BOARD = Board(LeaderboardPeriod.ALL_TIME).key
 
-# Different points for most, some ties: as members have them. Nothing verifies these books.
-_SPREAD = """
+_LOST_FOR_S_MAX = 120
+_LOOK_EVERY_S = 0.02
+
+# Different points for most, some ties: as members have them, on all boards. Nothing verifies these
+# books.
+_SPREAD = (
+    """
     UPDATE users SET ranked_points = 1 + (id * 7919) % 1000003,
                      ranked_at = now() - make_interval(secs => id % 86400)
-"""
+    """,
+    """
+    INSERT INTO daily_earnings (user_id, day, points, last_at)
+    SELECT id, CAST(now() AT TIME ZONE 'Asia/Shanghai' AS date), ranked_points, ranked_at
+    FROM users
+    ON CONFLICT (user_id, day) DO UPDATE SET points = excluded.points, last_at = excluded.last_at
+    """,
+)
+_JSON = {"Content-Type": "application/json"}
 Ask = Callable[[Redis], Awaitable[Any]]
 
 
@@ -48,6 +67,8 @@ def run_leaderboard(bench: Bench, *, rounds: int, duration_s: int) -> list[Ratio
     build_s = _build(bench)
     print(f"  boards of {bench.users:,} members were built in {build_s:.1f} s", flush=True)
     members = asyncio.run(_some_members(bench))
+    back_s = _come_back(bench, members)
+    print(f"  after FLUSHALL they were the same again in {back_s:.1f} s", flush=True)
 
     async def top(redis: Redis) -> None:
         await redis.zrange(_BOARD, 0, 9, withscores=True)
@@ -137,7 +158,8 @@ async def _spread(database_url: str) -> None:
         StoreSettings(database_url=database_url, database_statement_timeout_s=600)
     )
     async with engine.begin() as connection:
-        await connection.execute(text(_SPREAD))
+        for statement in _SPREAD:
+            await connection.execute(text(statement))
     await engine.dispose()
 
 
@@ -148,6 +170,54 @@ async def _some_members(bench: Bench) -> list[bytes]:
         for rank in range(0, bench.users, step):
             pipeline.zrange(_BOARD, rank, rank)
         return [line[0] for line in await pipeline.execute() if line]
+
+
+def _come_back(bench: Bench, members: Sequence[bytes]) -> float:
+    """Empty Redis below a web process that members ask, and a worker; seconds until it is whole.
+
+    Twice, and the second time counts: at first the worker may still be starting. Raises when the
+    ranks are others than before.
+    """
+    environment = {**os.environ, **bench.environment}
+    worker = subprocess.Popen([sys.executable, "cli.py", "worker"], cwd=_ROOT, env=environment)
+    try:
+        asyncio.run(_lose(bench))
+        lost_for_s = asyncio.run(_lose(bench))
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(timeout=60)
+    if asyncio.run(_some_members(bench)) != members:
+        raise RuntimeError("the ranks are others than before FLUSHALL")
+    return lost_for_s
+
+
+async def _lose(bench: Bench) -> float:
+    asking = asyncio.create_task(_ask_on(bench.ports[0]))
+    try:
+        async with Redis.from_url(bench.environment["MALL_REDIS_URL"]) as redis:
+            began_s = perf_counter()
+            await redis.flushall()
+            while (lost_for_s := perf_counter() - began_s) < _LOST_FOR_S_MAX:
+                if await redis.hexists(BOARDS_KEY, "server"):
+                    return lost_for_s
+                await asyncio.sleep(_LOOK_EVERY_S)
+            raise RuntimeError(f"the boards did not come back in {_LOST_FOR_S_MAX} s")
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+async def _ask_on(port: int) -> None:
+    """One member who looks at the board ten times a second, as an answer comes."""
+
+    def ask() -> None:
+        asked = Request(f"http://127.0.0.1:{port}/graphql", _TOP, _JSON)
+        with suppress(HTTPError), urlopen(asked, timeout=30) as answer:
+            answer.read()
+
+    while True:
+        await asyncio.to_thread(ask)
+        await asyncio.sleep(0.1)
 
 
 def main() -> None:

@@ -1,15 +1,19 @@
 """`leaderboard`: the boards in Redis, and what they are computed from."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from commands.opening import run_in_mall
 from services.leaderboard.rebuild import rebuild
-from services.leaderboard.recount import recount_page
+from services.leaderboard.recount import Recounted, recount_page
 from services.mall import Mall
-from services.transaction import transaction
+from services.transaction import Contended, transaction
 from settings import load_settings
+
+_REST_S = 1.0
+"""Before a page that had to wait too long is tried again: those whom it held have their turn."""
 
 leaderboard = typer.Typer(no_args_is_help=True, help="The boards.")
 
@@ -45,8 +49,7 @@ def recount(
     async def work(mall: Mall) -> int:
         last_id, members, ranked, counted = after, 0, 0, 0
         while True:
-            async with transaction(mall.stores.bulk) as session:
-                page = await recount_page(session, last_id, clock=mall.clock, zone=mall.zone)
+            page = await _recount_page(mall, last_id)
             if page is None:
                 break
             last_id, members = page.last_id, members + page.members
@@ -60,4 +63,15 @@ def recount(
         )
         return 0
 
-    run_in_mall(load_settings(), work)
+    run_in_mall(load_settings(), work, is_hurried=True)
+
+
+async def _recount_page(mall: Mall, after: int) -> Recounted | None:
+    """A page, however long somebody else holds what it needs; in between it holds nobody up."""
+    while True:
+        try:
+            async with transaction(mall.stores.bulk) as session:
+                return await recount_page(session, after, clock=mall.clock, zone=mall.zone)
+        except Contended:
+            typer.echo(f"\rwaiting, up to number {after}", nl=False, err=True)
+            await asyncio.sleep(_REST_S)

@@ -20,11 +20,15 @@ NAMESPACE = "{points-mall}"  # the braces keep all keys in one slot of a Redis C
 CHANNEL = f"{NAMESPACE}:moved"
 """Where commits are announced: JSON, {"users": [ids], "ranked": bool}, and "profiles": true if the
 name, picture or level of anybody may be another."""
-BOARDS_KEY = f"{NAMESPACE}:boards"
+_BOARDS = f"{NAMESPACE}:boards-2"
+"""What the keys of boards begin with, but for the channel and the token of profiles. The number
+is that of their layout: whoever changes what lies there, or what scripts keep of it, counts on. In
+a rolling upgrade processes of both layouts run beside each other, each on boards of its own."""
+BOARDS_KEY = f"{_BOARDS}:built"
 """A hash that says what the boards are: `builder`, who built them or does; `server`, the run id of
 the server on which they became whole; and under a board's key how large its set and hash are. Where
 it is missing, or says something else than what is there, the boards have been lost."""
-BUILDING_KEY = f"{NAMESPACE}:boards:building"
+BUILDING_KEY = f"{_BOARDS}:building"
 PROFILES_KEY = f"{NAMESPACE}:profiles"
 """A random token: another one says that what is remembered of profiles may be wrong."""
 
@@ -46,7 +50,7 @@ class Board:
     def key(self) -> str:
         """The sorted set."""
         start = "" if self.first is None else f":{self.first.isoformat()}"
-        return f"{NAMESPACE}:board:{self.period}{start}"
+        return f"{_BOARDS}:{self.period}{start}"
 
     @property
     def versions_key(self) -> str:

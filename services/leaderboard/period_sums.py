@@ -5,11 +5,12 @@ sums and the days since. Without them, or of another zone, boards are computed f
 dearer, and the same.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.leaderboard import LeaderboardPeriod
@@ -22,7 +23,9 @@ _LOCK_KEY = 0x73756D73  # "sums"
 
 _LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _KEPT = text("SELECT zone, first, until FROM period_earnings_kept WHERE period = :period")
-_FORGET = text("DELETE FROM period_earnings WHERE period = :period")
+_FORGET = text(
+    "DELETE FROM period_earnings WHERE period = :period AND user_id > :after AND user_id <= :last"
+)
 _DROP_NOTES = text("DELETE FROM period_earnings_kept")
 _LAST_USER = text("SELECT coalesce(max(id), 0) FROM users")
 _ADD_DAY = text(
@@ -51,7 +54,7 @@ async def add_ended_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
     The transaction holds what is added together with the note that it is: each day counts once.
     Raises Contended while somebody else adds one.
     """
-    await session.execute(_LOCK)
+    await lock_sums(session)
     yesterday = local_day(now, zone) - timedelta(days=1)
     for period in _FIRST_DAY:
         day = await _next_day(session, period, yesterday, zone)
@@ -61,12 +64,20 @@ async def add_ended_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
     return None
 
 
+async def lock_sums(session: AsyncSession) -> None:
+    """Let nobody else add up days, or correct ones, until the transaction ends.
+
+    Who adds one may take seconds, and may have read days as they were before they are corrected: so
+    this comes before the lock of any member. Raises Contended while somebody else is at it.
+    """
+    await session.execute(_LOCK)
+
+
 async def forget_sums(session: AsyncSession) -> None:
     """Use no sums until the nightly job has added them anew: days that ended were corrected.
 
-    Whoever is adding one may have read what was there before, so they are waited for.
+    The transaction holds `lock_sums`.
     """
-    await session.execute(_LOCK)
     await session.execute(_DROP_NOTES)
 
 
@@ -78,15 +89,21 @@ async def _next_day(
     kept = (await session.execute(_KEPT, {"period": period})).one_or_none()
     if kept is not None and (kept.zone, kept.first) == (zone.key, first):
         return kept.until
-    await session.execute(_FORGET, {"period": period})
+    await _execute_for_all(session, _FORGET, {"period": period})
     return first
 
 
 async def _add(session: AsyncSession, period: LeaderboardPeriod, day: date, zone: ZoneInfo) -> None:
-    last_user = (await session.execute(_LAST_USER)).scalar_one()
-    asked: dict[str, Any] = {"period": period, "day": day}
-    for after in range(0, last_user, USERS_A_STATEMENT):
-        await session.execute(_ADD_DAY, asked | {"after": after, "last": after + USERS_A_STATEMENT})
+    await _execute_for_all(session, _ADD_DAY, {"period": period, "day": day})
     until = day + timedelta(days=1)
     kept = {"period": period, "zone": zone.key, "first": _FIRST_DAY[period](day), "until": until}
     await session.execute(_NOTE, kept)
+
+
+async def _execute_for_all(
+    session: AsyncSession, statement: TextClause, asked: Mapping[str, Any]
+) -> None:
+    last_user = (await session.execute(_LAST_USER)).scalar_one()
+    for after in range(0, last_user, USERS_A_STATEMENT):
+        portion = {"after": after, "last": after + USERS_A_STATEMENT}
+        await session.execute(statement, {**asked, **portion})

@@ -3,7 +3,8 @@
 Ranking everyone costs far more than looking at a sorted set. So a process has one statement under
 way, for whatever board, on a connection that no movement and no ordinary read waits for; meanwhile
 the next questions gather, and an answer is good for as long as it took. Whoever would wait too long
-is told that the mall cannot answer now.
+is told that the mall cannot answer now. While ever other members ask for their own places, the one
+statement follows the other: a rest between them would let those of the last board wait too long.
 """
 
 import asyncio
@@ -42,6 +43,18 @@ class _Question:
         return window <= self.window and self.user_ids.issuperset(user_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was answered, and for how long that is good."""
+
+    question: _Question
+    good_for_s: float
+    given_at_s: float = field(default_factory=time.monotonic)
+
+    def is_good(self) -> bool:
+        return time.monotonic() < self.given_at_s + self.good_for_s
+
+
 class Ranking:
     """Answers of a process, by one statement at a time."""
 
@@ -50,10 +63,9 @@ class Ranking:
         self._bulk, self._zone = bulk, zone
         self._redis_away_until_s = 0.0
         self._asked: dict[Board, _Question] = {}
-        self._known: dict[Board, tuple[float, _Question]] = {}
+        self._known: dict[Board, _Answer] = {}
         self._failed: dict[Board, tuple[float, Exception]] = {}
         self._runner: asyncio.Task[None] | None = None
-        self._cost_s = 0.0
 
     @property
     def is_redis_away(self) -> bool:
@@ -62,8 +74,8 @@ class Ranking:
 
     @property
     def good_for_s(self) -> float:
-        """After so long whoever asks again is answered anew."""
-        return min(max(self._cost_s, GOOD_FOR_S), LONGEST_GOOD_S)
+        """After so long whoever asks again, of any board, is answered anew."""
+        return max((known.good_for_s for known in self._known.values()), default=GOOD_FOR_S)
 
     def leave_redis_alone(self, error: Exception) -> None:
         """Ask Redis nothing for a second."""
@@ -76,9 +88,9 @@ class Ranking:
         Raises ServiceUnavailable when PostgreSQL is away as well, or was a moment ago, and when
         the answer takes longer than a statement may.
         """
-        good_until_s, known = self._known.get(board, (0.0, None))
-        if known and known.covers(user_ids, window) and time.monotonic() < good_until_s:
-            return known.answer.result()
+        known = self._known.get(board)
+        if known and known.is_good() and known.question.covers(user_ids, window):
+            return known.question.answer.result()
         question = self._asked.setdefault(board, _Question())
         question.user_ids.update(user_ids)
         question.window = max(question.window, window)
@@ -116,14 +128,10 @@ class Ranking:
             question.answer.set_exception(error)
             question.answer.exception()  # whoever asked may have gone
         else:
-            self._cost_s = time.monotonic() - started_at_s
+            cost_s = time.monotonic() - started_at_s
             question.answer.set_result(lines)
-            self._keep(board, question)
-
-    def _keep(self, board: Board, question: _Question) -> None:
-        now_s = time.monotonic()
-        self._known = {key: held for key, held in self._known.items() if now_s < held[0]}
-        self._known[board] = (now_s + self.good_for_s, question)
+            self._known = {key: known for key, known in self._known.items() if known.is_good()}
+            self._known[board] = _Answer(question, min(max(cost_s, GOOD_FOR_S), LONGEST_GOOD_S))
 
     def _raise_if_failed(self, board: Board) -> None:
         now_s = time.monotonic()

@@ -148,7 +148,8 @@ class _Builder:
 
     async def _apply(self, boards: Sequence[Board], page: Sequence[Scored]) -> bool:
         pipeline = self._stores.redis.pipeline(transaction=False)
-        add_scores(pipeline, page, boards, self._clock(), self._zone)
+        now = self._clock()
+        add_scores(pipeline, page, boards, now, self._zone, are_boards_new=True)
         token = (BUILDING_KEY, BOARDS_KEY, self._token, str(_TOKEN_LASTS_MS))
         pipeline.eval(GO_ON_BUILDING, 2, *token)
         return bool((await pipeline.execute())[-1])

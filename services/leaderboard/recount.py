@@ -19,13 +19,14 @@ from services.achievements.unlock import may_unlock, unlock_all
 from services.bulk import Writes
 from services.calendar import Clock
 from services.leaderboard.earnings import RANKED_CHANGES, ask_for_refresh
-from services.leaderboard.period_sums import forget_sums
+from services.leaderboard.period_sums import forget_sums, lock_sums
 from services.points.account import Account
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 
 MEMBERS_A_PAGE = 100
 """Members whom one transaction holds up: with 25 movements each some 30 ms, and 80 where all were
-kept otherwise. Others wait for at most a second (`MALL_DATABASE_LOCK_TIMEOUT_S`)."""
+kept otherwise. Whoever moves one of them waits, and is refused after a second
+(`MALL_DATABASE_LOCK_TIMEOUT_S`): nothing that may take long is waited for while they are held."""
 
 _THEIRS = "user_id = ANY(CAST(:user_ids AS bigint[]))"
 _PAGE = text("SELECT id FROM users WHERE id > :after ORDER BY id LIMIT :limit")
@@ -136,13 +137,15 @@ async def recount_page(
 
     Days are told apart by `zone`, whatever they were told apart by when they were written. Whoever
     turns out to have reached an achievement unlocks it, as in `services.achievements.catch_up`.
+    Raises Contended while somebody else holds a member, or adds up days.
     """
     page = await session.execute(_PAGE, {"after": after, "limit": limit})
     user_ids = page.scalars().all()
     if not user_ids:
         return None
+    await lock_sums(session)
     accounts = await lock_accounts(session, user_ids)
-    now = clock()
+    now = clock()  # after waiting, or it might be before what a member did last
     theirs = {"user_ids": user_ids}
     moved = set((await session.execute(_ADD_REVERSALS, theirs)).scalars())
     corrected = set((await session.execute(_CORRECT_DAYS, {**theirs, "zone": zone.key})).scalars())

@@ -70,11 +70,13 @@ class Scored:
     is_erased: bool
     scores: tuple[tuple[int, datetime] | None, ...]
 
+    def is_on(self, number: int) -> bool:
+        """Whether there is anything to say for an empty board of that number."""
+        return self.is_erased or self.scores[number] is not None
+
     def line(self, number: int) -> str:
-        """What the script is told for the board of that number; empty where there is nothing."""
+        """What the script is told for the board of that number."""
         score = self.scores[number]
-        if score is None and not self.is_erased:
-            return ""
         if score is None or score[0] <= 0 or self.is_erased:
             return f"{self.user_id} {self.version} 0 \n"
         points, reached_at = score
@@ -121,10 +123,19 @@ def add_scores(
     boards: Sequence[Board],
     now: datetime,
     zone: ZoneInfo,
+    *,
+    are_boards_new: bool = False,
 ) -> None:
-    """Let a pipeline apply them; each of its answers says how many users changed."""
+    """Let a pipeline apply them; each of its answers says how many users changed.
+
+    Whoever has nothing on a board is taken off it: a recount may have moved what they had to other
+    days. A movement that counts leaves something on every board that runs, so that this is rare.
+    Boards that are new do without: most members have nothing on a board of today.
+    """
     for number, board in enumerate(boards):
-        lines = "".join(each.line(number) for each in scored)
+        lines = "".join(
+            each.line(number) for each in scored if each.is_on(number) or not are_boards_new
+        )
         if lines:
             keys = (BOARDS_KEY, board.key, board.versions_key)
             pipeline.eval(APPLY, len(keys), *keys, str(board.lifetime_s(now, zone)), lines)

@@ -154,6 +154,22 @@ async def test_what_is_said_of_ended_boards_is_forgotten(mall: Mall, clock: Mova
     await require_ranks_of_the_log(mall)
 
 
+@pytest.mark.usefixtures("members")
+async def test_boards_of_another_layout_are_left_alone(mall: Mall, clock: MovableClock) -> None:
+    """What an earlier process writes loses no board, and a rebuild does not empty its own."""
+    store, own = mall.stores.redis, "{points-mall}:board:"
+    day = local_day(clock(), mall.zone).isoformat()
+    await store.set("{points-mall}:boards:building", "an earlier process")
+    for board in ("all_time", f"daily:{day}"):
+        await store.zadd(f"{own}{board}", {"0000000000000001:0000000000000000001": -7})
+        await store.hset(f"{own}{board}:versions", "1", "1|0000000000000001:0000000000000000001")
+    await require_ranks_of_the_log(mall)
+    assert await rebuild(mall.stores, mall.clock, mall.zone) == Rebuilt(5, 1)
+    await require_ranks_of_the_log(mall)
+    for board in ("all_time", f"daily:{day}"):
+        assert await store.exists(f"{own}{board}", f"{own}{board}:versions") == 2
+
+
 class Saving:
     """A Valkey of this test's own, which comes back with what it saved last."""
 

@@ -95,6 +95,7 @@ async def test_sums_are_what_is_read(mall: Mall, clock: MovableClock) -> None:
         board = board_at(LeaderboardPeriod(period), clock(), mall.zone)
         lines = await Ranking(mall.stores.bulk, mall.zone).lines(board)
         assert lines.between(1, 2) == (Entry(1, alice, points),)
+    await execute(mall, "UPDATE period_earnings SET points = points - 100 WHERE period = 'weekly'")
 
 
 async def test_days_of_another_zone_are_not_added_to(mall: Mall, clock: MovableClock) -> None:
@@ -110,6 +111,9 @@ async def test_days_of_another_zone_are_not_added_to(mall: Mall, clock: MovableC
     assert await _add(mall, ZoneInfo("Asia/Tokyo")) is not None
     assert ("Asia/Tokyo",) in await execute(mall, "SELECT zone FROM period_earnings_kept")
     assert await execute(mall, f"{_SUMMED} WHERE points = 1000 AND period = 'weekly'") == [(0,)]
+    while await _add(mall, ZoneInfo("Asia/Tokyo")) is not None:
+        pass
+    assert await execute(mall, f"{_SUMMED} WHERE points = 1000") == [(0,)]
 
 
 async def test_each_day_is_added_once(mall: Mall, clock: MovableClock) -> None:
@@ -124,6 +128,25 @@ async def test_each_day_is_added_once(mall: Mall, clock: MovableClock) -> None:
     await _add_all(mall)
     assert await _add_all(mall) == []
     assert await execute(mall, "SELECT DISTINCT points FROM period_earnings") == [(5,)]
+
+
+async def test_portions_of_users_leave_nobody_out(
+    mall: Mall, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of what is added nor of what is forgotten when a new week and month begin."""
+    monkeypatch.setattr("services.leaderboard.period_sums.USERS_A_STATEMENT", 2)
+    clock.now = datetime.fromisoformat("2026-11-30T12:00:00+08:00")  # a Monday
+    shop = await add_user(mall, "shop")
+    members = [await add_user(mall, f"member-{number}") for number in range(5)]
+    for day in range(2):
+        for user_id in members[day:]:
+            asked = grant_request(shop, user_id, 5, "shop", f"{day}-{user_id}")
+            await mall.grants.submit(asked)
+        clock.advance(days=1)
+        await _add_all(mall)
+        await _require_ranks_of_the_log(mall)
+    summed = "SELECT count(*) FROM period_earnings GROUP BY period ORDER BY period"
+    assert await execute(mall, summed) == [(4,), (5,)]  # December's, and the week's
 
 
 async def test_the_nightly_job_adds_up_first(mall: Mall, clock: MovableClock) -> None:

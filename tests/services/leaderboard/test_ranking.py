@@ -54,6 +54,20 @@ async def test_an_answer_is_good_for_as_long_as_it_took(
     assert await ranking.lines(board) is not first
 
 
+async def test_the_dearest_board_says_when_to_look_again(
+    mall: Mall, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever was ranked last: sooner, that one would be asked for in vain."""
+    monkeypatch.setattr("services.leaderboard.ranking.GOOD_FOR_S", 0.1)
+    ranking = Ranking(mall.stores.bulk, mall.zone)
+    async with held_up(mall):
+        asked = asyncio.create_task(ranking.lines(board))
+        await asyncio.sleep(0.6)
+    await asked
+    await ranking.lines(board_at(LeaderboardPeriod.DAILY, mall.clock(), mall.zone))
+    assert ranking.good_for_s >= 0.6
+
+
 async def test_one_statement_at_a_time_ranks(mall: Mall) -> None:
     """Whatever boards are asked for, and a place is left for those who do not rank."""
     ranking, now = Ranking(mall.stores.bulk, mall.zone), mall.clock()

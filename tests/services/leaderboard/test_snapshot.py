@@ -9,6 +9,8 @@ import pytest
 from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
 from services.leaderboard.boards import Board, board_on
+from services.leaderboard.partitions import make_months_ahead
+from services.leaderboard.period_sums import add_ended_day
 from services.leaderboard.snapshot import Snapshot, take_snapshot
 from services.mall import Mall
 from services.transaction import Contended, transaction
@@ -45,6 +47,26 @@ async def _earn_for_days(mall: Mall, clock: MovableClock, days: int) -> None:
             await give_points(mall, user_id, chance.choice([1, 2, 3]))
             clock.advance(minutes=chance.choice([0, 1]))
         clock.advance(days=1)
+
+
+async def test_no_later_day_counts_though_it_is_added_up(mall: Mall, clock: MovableClock) -> None:
+    """Nights were missed, then all days added up at once: each day still ends as it ended."""
+    clock.now = datetime.fromisoformat("2026-11-17T12:00:00+08:00")  # a Tuesday
+    alice = await add_user(mall, "alice")
+    for _ in range(3):
+        await give_points(mall, alice, 5)
+        clock.advance(days=1)
+    is_added = True
+    while is_added:
+        async with transaction(mall.stores.bulk) as session:
+            is_added = await add_ended_day(session, clock(), mall.zone) is not None
+    async with transaction(mall.stores.bulk) as session:
+        await make_months_ahead(session, local_day(clock(), mall.zone))
+    while await _take(mall) is not None:
+        pass
+    for period in ("weekly", "monthly"):
+        kept = f"SELECT points FROM rank_history WHERE period = '{period}' ORDER BY day"
+        assert await execute(mall, kept) == [(5,), (10,), (15,)]
 
 
 async def test_past_days_are_exact_however_late(mall: Mall, clock: MovableClock) -> None:

@@ -30,4 +30,23 @@ RANKING_CORRUPTIONS = (
         "DELETE FROM daily_earnings WHERE user_id = :bob",
         alone=True,
     ),
+    Corruption(
+        "sums of a period are not the earnings of its days",
+        "user {alice}",
+        "WITH kept AS (INSERT INTO period_earnings_kept SELECT 'monthly', 'UTC', min(day),"
+        " max(day) + 1 FROM daily_earnings)"
+        " INSERT INTO period_earnings SELECT 'monthly', user_id,"
+        " sum(points) + 100 * CAST(user_id = :alice AS int), max(last_at)"
+        " FROM daily_earnings GROUP BY user_id",
+        alone=True,
+    ),
+    Corruption(
+        "sums of a period are not the earnings of its days",
+        "user {bob}",
+        "WITH kept AS (INSERT INTO period_earnings_kept SELECT 'weekly', 'UTC', min(day),"
+        " max(day) + 1 FROM daily_earnings)"
+        " INSERT INTO period_earnings SELECT 'weekly', user_id, sum(points), max(last_at)"
+        " FROM daily_earnings WHERE user_id <> :bob GROUP BY user_id",
+        alone=True,
+    ),
 )
