@@ -105,6 +105,38 @@ async def test_only_what_can_be_had_now(mall: Mall, client: Client) -> None:
     assert {name for name, _ in await named(client, limit=100)} == {"700", "1400"}
 
 
+async def test_a_pool_whose_codes_have_expired(
+    mall: Mall, client: Client, clock: MovableClock
+) -> None:
+    """Their number is still its stock; one that is drawable is enough, and so is a fresh code."""
+    await give_points(mall, await add_user(mall), 100)
+    pool, mixed, fresh = [
+        await add_item(mall, name=name, points=60, stock=2, type="coupon", config=config)
+        for name, config in (("pool", {}), ("mixed", {}), ("fresh", {"generate": True}))
+    ]
+    soon, later = clock() + timedelta(hours=1), clock() + timedelta(days=1)
+    for item_id, expires_at in ((pool, soon), (pool, soon), (mixed, soon), (mixed, later)):
+        await execute(
+            mall,
+            "INSERT INTO coupon_codes (item_id, code, expires_at) VALUES (:item, :code, :at)",
+            item=item_id,
+            code=f"{item_id} {expires_at} {await count_codes(mall)}",
+            at=expires_at,
+        )
+    assert {name for name, _ in await named(client)} == {"pool", "mixed", "fresh"}
+    clock.advance(hours=1)
+    assert {name for name, _ in await named(client)} == {"mixed", "fresh"}
+    refused = await exchange(client, "alice", pool)
+    assert refused["__typename"] == "OutOfStock"
+    taken = await exchange(client, "alice", mixed, "key 2")
+    assert taken["__typename"] == "OneClickExchangeSuccess"
+
+
+async def count_codes(mall: Mall) -> int:
+    """How many codes there are."""
+    return (await execute(mall, "SELECT count(*) FROM coupon_codes"))[0][0]
+
+
 async def test_a_limit_that_starts_anew_lets_the_item_in_again(
     mall: Mall, client: Client, clock: MovableClock
 ) -> None:
