@@ -1,7 +1,8 @@
 """What can be offered to a member now: fresh in stock, price and limits at every answer.
 
 Priced between half the balance and all of it, in stock (of a pool: with a code that has not
-expired), on sale, and not taken as often as it may be: the member could exchange it at this moment (docs/decisions/0027-only-what-can-be-had.md).
+expired), on sale, and not taken as often as it may be: the member could exchange it at this moment
+(docs/decisions/0027-only-what-can-be-had.md).
 """
 
 from collections.abc import Sequence
