@@ -341,6 +341,28 @@ async def test_a_view_that_another_system_reports_counts(mall: Mall, client: Cli
     ]
 
 
+async def test_one_thing_viewed_again_and_again_hides_no_other(mall: Mall, client: Client) -> None:
+    """The newest items count, not the newest views; so often viewed it counts no more than 6."""
+    user_id = await add_user(mall)
+    await give_points(mall, user_id, 100)
+    often, other = await items(mall, "often", "other", points=10)
+    alike, unlike = await items(mall, "alike", "unlike", points=60)
+    views = [(other, 0), *((often, number) for number in range(1, 41))]
+    attributes = [{"itemId": encode_id("ExchangeItem", item_id)} for item_id, _ in views]
+    await record(
+        client,
+        *(
+            {
+                **event(user_id, f"v{n}", mall.clock() + timedelta(seconds=n), "view"),
+                "attributes": a,
+            }
+            for (_, n), a in zip(views, attributes, strict=True)
+        ),
+    )
+    await add_run(mall, collaborative={often: {unlike: 0.1}, other: {alike: 0.7}})
+    assert await named(client) == [("alike", "SIMILAR_USERS"), ("unlike", "SIMILAR_USERS")]
+
+
 async def test_the_reason_is_said_in_the_members_language(mall: Mall, client: Client) -> None:
     """Chinese unless the member chose English."""
     await give_points(mall, await add_user(mall), 100)
