@@ -14,7 +14,9 @@ from rich.table import Table
 from commands.opening import run_in_mall
 from services.imports.files import FileUnusable
 from services.mall import Mall
+from services.recommendations.cosine import SHRINKAGE
 from services.recommendations.dataset import Split
+from services.recommendations.ease import RIDGE
 from services.recommendations.evaluate import (
     FEW_INTERACTIONS,
     NothingToMeasure,
@@ -23,6 +25,7 @@ from services.recommendations.evaluate import (
     evaluate,
 )
 from services.recommendations.files import read_interactions_file, read_items_file
+from services.recommendations.interactions import HALF_LIFE_DAYS
 from services.recommendations.metrics import Quality
 from services.recommendations.progress import Tell
 from services.recommendations.train import train
@@ -103,6 +106,9 @@ def _show(report: Report, question: Question) -> None:
     console.print(
         _table(f"Users with up to {FEW_INTERACTIONS} interactions", report.few, question.k)
     )
+    shipped = {"hybrid" if "hybrid" in report.methods else "collaborative": report.shipped}
+    title = f"All users, with ridge {RIDGE}, shrinkage {SHRINKAGE} and {HALF_LIFE_DAYS:.0f} days"
+    console.print(_table(f"{title}, as malls are trained", shipped, question.k))
     if report.cold_start is not None:
         cold = {
             "interests": report.cold_start.interests,

@@ -31,6 +31,16 @@ DRAW = text(
     """
 )
 
+# A stock of codes counts those that have expired until the clean-up comes by. Sought as above.
+HAS_CODE = """
+    (item.type <> 'coupon' OR item.config -> 'generate' IS NOT DISTINCT FROM CAST('true' AS jsonb)
+     OR EXISTS (
+        SELECT FROM coupon_codes
+        WHERE item_id >= item.id AND item_id <= item.id AND status = 'unused'
+          AND (expires_at IS NULL OR expires_at > :now)))
+"""
+"""Whether a row `item` of exchange_items that is in stock has a code to draw, if it draws codes."""
+
 
 async def draw_codes(
     session: AsyncSession,

@@ -19,6 +19,9 @@ LAST_30_DAYS = Window("last_30_days", 30)
 WINDOWS = (LAST_7_DAYS, LAST_30_DAYS)
 PEER_DAYS = 180
 """How far back what peers took counts: they are few."""
+FEWEST_MEMBERS = 3
+"""Who took an item, of everybody, before it is called popular: one or two are a chance, and in a
+small mall could be known."""
 
 AGE_BANDS = (0, 18, 25, 35, 45, 55)
 """The youngest age of each band."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from services.recommendations.blend import scores
 from services.recommendations.dataset import Dataset, Split
-from services.recommendations.model import Parameters, learn_collaborative, uses_ease
+from services.recommendations.model import Algorithm, Parameters, algorithm_for, learn_collaborative
 from services.recommendations.progress import Tell, tell_nobody
 from services.recommendations.trial import Trial
 
@@ -49,10 +49,13 @@ def choose(
     """The parameters with the best NDCG at k on interactions held back from the training data.
 
     They are split as the test data was. First the ridge (or shrinkage) is chosen, then with it the
-    half-life. Of equal ones the first is taken.
+    half-life. Of equal ones the first is taken. Which algorithm they are for, all of the training
+    data decides: a part of it has fewer items.
     """
     learn_from, held_back = train.split(how, ratio, seed + 1)
-    has_ease = uses_ease(train.interactions(None), start)
+    algorithm = algorithm_for(train.interactions(None), start)
+    has_ease = algorithm is Algorithm.EASE
+    start = replace(start, algorithm=algorithm)
     candidates = [
         _Candidate(replace(start, ridge=each) if has_ease else replace(start, shrinkage=each))
         for each in (RIDGES if has_ease else SHRINKAGES)
@@ -71,7 +74,7 @@ def choose(
     value, winner = _best(found)
     parameters = winner.parameters
     return parameters, Chosen(
-        algorithm="ease" if has_ease else "cosine",
+        algorithm=algorithm,
         ridge=parameters.ridge if has_ease else None,
         shrinkage=None if has_ease else parameters.shrinkage,
         half_life_days=winner.half_life_days,

@@ -4,6 +4,7 @@ Chinese is read as the words that a dictionary finds and as every two neighbouri
 the search does; everything else as words. A tag and a category also count as a whole.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,11 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from services.catalogue.search import document_words
-from services.recommendations.cosine import lengths_of, likeness
+from services.recommendations.cosine import LEAST_LIKENESS, lengths_of, likeness
 from services.recommendations.interactions import Floats, Matrix
 from services.recommendations.interests import fold_interest
-from services.recommendations.progress import Tell, tell_nobody
+from services.recommendations.neighbours import NeighbourRows
+from services.recommendations.progress import Tell, in_blocks, tell_nobody
 
 _make_vectorizer: Any = TfidfVectorizer  # its types deny what it documents
 
@@ -34,6 +36,8 @@ MOST_INTERESTS = 5_000
 """Interests for which items are kept: the tags and categories that most items bear."""
 _FIT_SHARE = 0.2
 """The rest of an item's weight for an interest is how popular it is among what fits."""
+_PAIRS_A_BLOCK = 100_000
+"""Of an interest and an item that bears it: some tens of MB at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +93,37 @@ class Content:
         most: int,
         tell: Tell = tell_nobody,
     ) -> Matrix:
-        """The items for each interest, weights between 0 and 1: what fits, the popular first."""
-        if not interests:
-            return csr_array((0, len(self._texts)), dtype=np.float32)
-        asked = [ItemTexts("", tags=(interest,)) for interest in interests]
-        wanted = csr_array(self._vectorizer.transform(asked), dtype=np.float32)
+        """The items that bear each interest as a tag or category, weights between 0 and 1.
+
+        The more an item is about it, and the more popular it is, the greater its weight. What is
+        merely told in like words does not fit.
+        """
+        items = self._bearing(interests)
+        rows = np.arange(len(interests)).repeat(np.diff(items.indptr))
         popularity = np.log1p(users_per_item.astype(np.float32))
         popularity /= max(float(popularity.max(initial=0.0)), 1.0)
         popular = (worth * (_FIT_SHARE + (1 - _FIT_SHARE) * popularity)).astype(np.float32)
-        vectors = self._of_length_1(wanted)
-        return likeness(vectors, self._vectors, popular, most=most, what="interests", tell=tell)
+        asked = [ItemTexts("", tags=(interest,)) for interest in interests] or [ItemTexts("")]
+        vectors = self._of_length_1(csr_array(self._vectorizer.transform(asked), dtype=np.float32))
+        for pairs in in_blocks(len(rows), _PAIRS_A_BLOCK, "interests", tell):
+            columns = items.indices[pairs]
+            alike = (vectors[rows[pairs]].multiply(self._vectors[columns])).sum(axis=1)
+            items.data[pairs] = np.maximum(alike, LEAST_LIKENESS) * popular[columns]
+        found = NeighbourRows(most)
+        found.add_sparse(items)
+        return found.matrix(len(self._texts))
+
+    def _bearing(self, interests: Sequence[str]) -> Matrix:
+        """Of each interest, the items that bear it."""
+        places = {interest: place for place, interest in enumerate(interests)}
+        rows, columns = array("q"), array("q")
+        for item, text in enumerate(self._texts):
+            for interest in _interests_of(text) & places.keys():
+                rows.append(places[interest])
+                columns.append(item)
+        ones = np.ones(len(rows), dtype=np.float32)
+        shape = (len(interests), len(self._texts))
+        return csr_array((ones, (np.array(rows), np.array(columns))), shape=shape)
 
 
 def _interests_of(text: ItemTexts) -> set[str]:

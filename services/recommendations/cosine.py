@@ -1,9 +1,10 @@
 """Cosines between the rows or columns of a sparse matrix, the best of each, block by block."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from services.recommendations.interactions import Floats, Matrix
-from services.recommendations.neighbours import NeighbourRows, rows_a_block
+from services.recommendations.interactions import FEWEST_SHARED, Floats, Matrix
+from services.recommendations.neighbours import NeighbourRows, rows_a_block, shared
 from services.recommendations.progress import Tell, in_blocks, tell_nobody
 
 SHRINKAGE = 0.1
@@ -18,17 +19,19 @@ def cosine_neighbours(
     *,
     shrinkage: float = SHRINKAGE,
     most: int,
+    fewest_shared: int = FEWEST_SHARED,
     tell: Tell = tell_nobody,
 ) -> Matrix:
     """The `most` items that are wanted by the same users as each item (columns of the matrix).
 
-    Cosines are multiplied by what the neighbour is worth: what is not offered is worth 0.
+    By `fewest_shared` of them at least. Cosines are multiplied by what the neighbour is worth: what
+    is not offered is worth 0.
 
     The products of lengths are made larger by the shrinkage, so that two items which the same two
     users want are not thought alike.
     """
     transposed = matrix.T.tocsr()
-    lengths = lengths_of(transposed)
+    lengths, count_shared = lengths_of(transposed), shared(matrix)
     more = shrinkage * float(np.square(lengths[lengths > 0]).mean())
     rows = NeighbourRows(most)
     items = matrix.shape[1]
@@ -37,6 +40,9 @@ def cosine_neighbours(
         across = lengths[block].repeat(np.diff(products.indptr))
         products.data /= across * lengths[products.indices] + np.float32(more)
         products.data *= worth[products.indices]
+        enough = count_shared(block)
+        enough.data = (enough.data >= fewest_shared).astype(np.float32)
+        products = csr_array(products.multiply(enough))
         rows.add_sparse(_without_own(products, block.start))
     return rows.matrix(items)
 

@@ -9,8 +9,8 @@ One dense matrix of items by items is held, as float32, and inverted where it st
 
 import numpy as np
 
-from services.recommendations.interactions import Floats, Matrix
-from services.recommendations.neighbours import NeighbourRows, rows_a_block, spread
+from services.recommendations.interactions import FEWEST_SHARED, Floats, Matrix
+from services.recommendations.neighbours import NeighbourRows, rows_a_block, shared, spread
 from services.recommendations.progress import Tell, in_blocks, tell_nobody
 
 MOST_ITEMS = 20_000
@@ -27,16 +27,19 @@ def ease_neighbours(
     *,
     ridge: float = RIDGE,
     most: int,
+    fewest_shared: int = FEWEST_SHARED,
     tell: Tell = tell_nobody,
 ) -> Matrix:
     """The `most` items that each item speaks for or against most.
 
-    Multiplied by what the neighbour is worth: what is not offered is worth 0. Items without users
-    have no neighbours, and are nobody's.
+    It speaks for those that at least `fewest_shared` users want as well. Multiplied by what the
+    neighbour is worth: what is not offered is worth 0. Items without users have no neighbours, and
+    are nobody's.
     """
     items = matrix.shape[1]
     used = np.flatnonzero(np.bincount(matrix.indices, minlength=items))
-    inverse = gram(matrix[:, used], tell)
+    wanted = matrix[:, used]
+    inverse, count_shared = gram(wanted, tell), shared(wanted)
     diagonal = np.diagonal(inverse).copy()
     np.fill_diagonal(inverse, diagonal + ridge * diagonal.mean())
     invert(inverse, tell)
@@ -44,7 +47,9 @@ def ease_neighbours(
     np.fill_diagonal(inverse, 0.0)
     rows = NeighbourRows(most)
     for block in in_blocks(len(used), rows_a_block(len(used)), "neighbours", tell):
-        rows.add_dense(inverse[block] * scale)
+        weights = inverse[block] * scale
+        weights[(weights > 0) & (count_shared(block).toarray() < fewest_shared)] = 0.0
+        rows.add_dense(weights)
     return spread(rows.matrix(len(used)), used, items)
 
 

@@ -16,6 +16,7 @@ from services.recommendations.choose import Chosen, choose
 from services.recommendations.cold_start import ColdStart, measure_cold_start
 from services.recommendations.content import ItemTexts
 from services.recommendations.dataset import Dataset, Split
+from services.recommendations.interactions import HALF_LIFE_DAYS
 from services.recommendations.metrics import Quality
 from services.recommendations.model import Catalogue, Learnt, Parameters, learn
 from services.recommendations.progress import Tell, tell_nobody
@@ -42,7 +43,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it: the quality of each method, for all users and for those with few."""
+    """What came of it: the quality of each method, for all users and for those with few.
+
+    `shipped` is the best of them with what a mall's training goes by, instead of what was chosen.
+    """
 
     learnt_from: int
     held_back: int
@@ -50,6 +54,7 @@ class Report:
     chosen: Chosen
     methods: Mapping[str, Quality]
     few: Mapping[str, Quality]
+    shipped: Quality
     cold_start: ColdStart | None
 
     def as_facts(self) -> dict[str, Any]:
@@ -66,23 +71,32 @@ def evaluate(
 ) -> Report:
     """Split, choose, learn, rank and measure; raises NothingToMeasure.
 
-    Without texts there is no content to go by: the hybrid is then the collaborative part, and a
-    cold start is not measured.
+    Without texts there is no content to go by: the collaborative part is all that is measured
+    against popularity.
     """
     how, ratio, k, seed = question.split, question.test_ratio, question.k, question.seed
     dataset = dataset.with_items(texts or ())
     train, test = dataset.split(how, ratio, seed)
     if not len(train) or not len(test):
         raise NothingToMeasure("too few interactions to hold back some and learn from the others")
-    parameters, chosen = choose(train, how, ratio, seed, k, parameters or Parameters(), tell)
+    start = parameters or Parameters()
+    parameters, chosen = choose(train, how, ratio, seed, k, start, tell)
     described = [(texts or {}).get(name, _UNKNOWN) for name in dataset.item_names]
-    interactions = train.interactions(chosen.half_life_days)
-    worth = np.ones(len(described), dtype=np.float32)
-    learnt = learn(interactions, Catalogue(described, worth), parameters, tell)
-    trial = Trial.of(train, test, interactions, np.unique(test.users), k)
-    known = np.diff(trial.seen.indptr)
-    slices = {"all": slice(None), "few": known <= FEW_INTERACTIONS}
-    found = trial.measure_slices(lambda rows: _score_all(trial, learnt, rows), slices, tell)
+    catalogue = Catalogue(described, np.ones(len(described), dtype=np.float32))
+
+    def measured(
+        by: Parameters, half_life_days: float | None
+    ) -> Mapping[str, Mapping[str, Quality]]:
+        interactions = train.interactions(half_life_days)
+        learnt = learn(interactions, catalogue, by, tell)
+        trial = Trial.of(train, test, interactions, np.unique(test.users), k)
+        known = np.diff(trial.seen.indptr)
+        slices = {"all": slice(None), "few": known <= FEW_INTERACTIONS}
+        score_all = _score_all if texts is not None else _score_without_texts
+        return trial.measure_slices(lambda rows: score_all(trial, learnt, rows), slices, tell)
+
+    found = measured(parameters, chosen.half_life_days)
+    shipped = measured(start, HALF_LIFE_DAYS)["all"]
     cold_start = None
     if texts is not None:
         cold_start = measure_cold_start(train, test, described, k, seed, tell)
@@ -93,18 +107,26 @@ def evaluate(
         chosen=chosen,
         methods=found["all"],
         few=found["few"],
+        shipped=shipped["collaborative" if texts is None else "hybrid"],
         cold_start=cold_start,
     )
 
 
 def _score_all(trial: Trial, learnt: Learnt, rows: slice) -> dict[str, NDArray[Any]]:
-    history = trial.history[rows]
-    collaborative = scores(history, learnt.collaborative)
-    content = scores(history, learnt.content)
-    popularity = trial.interactions.users_per_item
+    collaborative = scores(trial.history[rows], learnt.collaborative)
+    content = scores(trial.history[rows], learnt.content)
     return {
         "hybrid": blend(collaborative, content),
         "collaborative": collaborative,
         "content": content,
-        "popularity": np.tile(popularity, (history.shape[0], 1)),
+        "popularity": _popularity(trial, rows),
     }
+
+
+def _score_without_texts(trial: Trial, learnt: Learnt, rows: slice) -> dict[str, NDArray[Any]]:
+    collaborative = scores(trial.history[rows], learnt.collaborative)
+    return {"collaborative": collaborative, "popularity": _popularity(trial, rows)}
+
+
+def _popularity(trial: Trial, rows: slice) -> NDArray[Any]:
+    return np.tile(trial.interactions.users_per_item, (rows.stop - rows.start, 1))

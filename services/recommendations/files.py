@@ -27,6 +27,10 @@ from services.recommendations.dataset import Dataset
 _INTERACTIONS = Layout(("user", "item", "timestamp"), ("weight",))
 _ITEMS = Layout(("item",), ("name", "tags", "category"))
 _LONGEST_NAME = 255
+_EARLIEST_S, _LATEST_S = -62_135_596_800.0, 253_402_300_799.0
+"""The years 1 to 9999: milliseconds, taken for seconds, are none of them."""
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-6, 1e6
+"""Beside one that is larger still the others would count for nothing, in 32 bits for each."""
 
 
 @dataclass(slots=True)
@@ -100,23 +104,30 @@ def _read_name(values: Mapping[str, str], column: str) -> str:
 def _read_time(value: str) -> float:
     """Seconds since 1970, or an instant such as 2027-01-31T00:00:00Z; without a zone it is UTC."""
     try:
-        seconds = float(value)
+        seconds = _read_number(value)
     except ValueError:
         try:
             instant = datetime.fromisoformat(value)
             seconds = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             seconds = math.nan
-    if not math.isfinite(seconds):
-        raise ValueError("timestamp must be seconds since 1970 or an instant")
+    if not _EARLIEST_S <= seconds <= _LATEST_S:
+        raise ValueError("timestamp must be seconds since 1970 or an instant, up to the year 9999")
     return seconds
 
 
 def _read_weight(value: str) -> float:
     try:
-        weight = float(value) if value else 1.0
+        weight = _read_number(value) if value else 1.0
     except ValueError:
         weight = math.nan
-    if not (math.isfinite(weight) and weight > 0):
-        raise ValueError("weight must be a number above 0")
+    if not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
+        raise ValueError(f"weight must be a number from {_LEAST_WEIGHT:f} to {_MOST_WEIGHT:,.0f}")
     return weight
+
+
+def _read_number(value: str) -> float:
+    """As a file writes it: Python would take 1_000 for one, too."""
+    if "_" in value:
+        raise ValueError("no number")
+    return float(value)

@@ -24,6 +24,10 @@ MOST_ITEMS_A_USER = 500
 """Of whoever showed interest in more items, the strongest count: the work grows with the square of
 it, and who looks at everything tells nothing apart."""
 
+FEWEST_SHARED = 3
+"""Members who want two items before the one speaks for the other: what one or two did is a chance
+rather than a taste, and of so few one could be known."""
+
 
 class Signal(StrEnum):
     """By what a member shows interest."""

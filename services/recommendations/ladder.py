@@ -1,27 +1,32 @@
 """What to recommend to whom the mall knows little of (`domain.md`, Recommendations, Cold start).
 
 A ladder of rungs, each for what the ones before leave open: the interests that the member chose,
-what people of the same gender and age took, what was popular in the last days, what is like that,
-and at last whatever fits the balance best. One statement walks all of them; before the first
-training it looks at tags and at the counts of the days instead.
+what people of the same gender and age took, what was popular in the last days, what is like all
+that, what was popular before, and at last whatever fits the balance best. One statement walks the
+upper rungs; another, only where they leave places open, the lower ones. Before the first training
+the latest exchanges say what is popular.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
+from math import ceil
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.catalogue.items import Item, item_from_row
-from services.catalogue.popularity import first_day
+from services.catalogue.popularity import POPULARITY_DAYS
 from services.exchange.quick_options import BEST_SHARE
-from services.recommendations.audiences import LAST_7_DAYS
+from services.recommendations.audiences import FEWEST_MEMBERS, LAST_7_DAYS, LAST_30_DAYS
 from services.recommendations.offers import OFFERED, OFFERED_COLUMNS, Budget
 
 _SEEDS = 10
-"""How many popular items lead to others that are like them."""
+"""How many popular items, and how many that fit the interests, lead to others like them."""
+_LATEST_EXCHANGES = 2_000
+"""Of the whole mall: so many tell what is popular before the first training, whatever it sold."""
 
 
 class Rung(IntEnum):
@@ -30,8 +35,9 @@ class Rung(IntEnum):
     INTERESTS = 0
     PEERS = 1
     POPULAR = 2
-    LIKE_POPULAR = 3
-    FITS_BALANCE = 4
+    LIKE_THESE = 3
+    POPULAR_BEFORE = 4
+    FITS_BALANCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +60,89 @@ class Known:
     peers: Sequence[str] = ()
 
 
+_STILL_OFFERED = f"item.id <> ALL(CAST(:excluded_ids AS bigint[])) AND {OFFERED}"
+
+
 def _rung(rung: Rung, found: str, key: str) -> str:
     """The items of a source that are offered and not excluded, the least `key` first."""
     return f"""(
-        SELECT {rung} AS rung, CAST({key} AS double precision) AS key, {OFFERED_COLUMNS}
+        SELECT {rung} AS rung, CAST({key} AS double precision) AS key, item.id AS tie,
+               {OFFERED_COLUMNS}
         FROM {found}
-        WHERE item.id <> ALL(CAST(:excluded_ids AS bigint[])) AND {OFFERED}
-        ORDER BY key, item.id LIMIT :most
+        WHERE {_STILL_OFFERED}
+        ORDER BY key, tie LIMIT :most
     )"""
 
 
 def _popular(rung: Rung, audiences: str) -> str:
     """What audiences took, one after the other: each is walked until enough of it is offered."""
     return f"""(
-        SELECT {rung} AS rung, audience.position * 1e9 + item.rank AS key, {OFFERED_COLUMNS}
+        SELECT {rung} AS rung, audience.position * 1e9 + item.rank AS key, item.id AS tie,
+               {OFFERED_COLUMNS}
         FROM {audiences} WITH ORDINALITY AS audience(name, position)
         CROSS JOIN LATERAL (
             SELECT item.*, popular.rank
             FROM popular_items popular JOIN exchange_items item ON item.id = popular.item_id
             WHERE popular.run_id = :run_id AND popular.audience = audience.name
-              AND item.id <> ALL(CAST(:excluded_ids AS bigint[])) AND {OFFERED}
+              AND {_STILL_OFFERED}
             ORDER BY popular.rank LIMIT :most
         ) item
     )"""
 
 
+def _walk(condition: str, key: str, tie: str, order: str) -> str:
+    """What is nearest to the best price on one side, read by the index as far as is needed."""
+    return f"""(
+        SELECT {Rung.FITS_BALANCE} AS rung, CAST({key} AS double precision) AS key, {tie} AS tie,
+               {OFFERED_COLUMNS}
+        FROM exchange_items item
+        WHERE {condition} AND {_STILL_OFFERED}
+        ORDER BY {order} LIMIT :most
+    )"""
+
+
+_FITTING = """
+    SELECT fitting.item_id, sum(fitting.weight) AS weight
+    FROM interest_items
+    CROSS JOIN LATERAL unnest(item_ids, weights) AS fitting(item_id, weight)
+    WHERE run_id = :run_id AND interest = ANY(CAST(:interests AS text[]))
+    GROUP BY fitting.item_id
+"""
+# As they are tagged now; what the night knew of them orders them, then popularity. What costs too
+# much or too little is left out before they are ordered, whatever else OFFERED asks after it, item
+# by item until there are enough: OFFSET keeps the two apart.
+_TAGGED = """(
+    SELECT item.*, row_number() OVER (ORDER BY {order}, item.id) AS place
+    FROM exchange_items item {joins}
+    WHERE item.is_active AND folded_interests(item.tags, item.category)
+          && CAST(:interests AS text[])
+      AND item.points BETWEEN CAST(:least_points AS bigint) AND CAST(:most_points AS bigint)
+    ORDER BY place OFFSET 0
+) item"""
 _INTERESTS = _rung(
     Rung.INTERESTS,
-    """(
-        SELECT fitting.item_id, sum(fitting.weight) AS weight
-        FROM interest_items
-        CROSS JOIN LATERAL unnest(item_ids, weights) AS fitting(item_id, weight)
-        WHERE run_id = :run_id AND interest = ANY(CAST(:interests AS text[]))
-        GROUP BY fitting.item_id
-    ) fit JOIN exchange_items item ON item.id = fit.item_id""",
-    "-fit.weight",
+    _TAGGED.format(
+        order="coalesce(fit.weight, 0) DESC, popular.rank",
+        joins=f"""
+            LEFT JOIN ({_FITTING}) fit ON fit.item_id = item.id
+            LEFT JOIN popular_items popular ON popular.item_id = item.id
+                AND popular.run_id = :run_id AND popular.audience = '{LAST_7_DAYS.audience}'""",
+    ),
+    "item.place",
 )
 _PEERS = _popular(Rung.PEERS, "unnest(CAST(:peers AS text[]))")
 _POPULAR = _popular(Rung.POPULAR, f"unnest(ARRAY['{LAST_7_DAYS.audience}'])")
-_LIKE_POPULAR = _rung(
-    Rung.LIKE_POPULAR,
+_POPULAR_BEFORE = _popular(Rung.POPULAR_BEFORE, f"unnest(ARRAY['{LAST_30_DAYS.audience}'])")
+_LIKE_THESE = _rung(
+    Rung.LIKE_THESE,
     f"""(
         SELECT alike.item_id, max(alike.weight) AS weight
         FROM (
-            SELECT item_id FROM popular_items
-            WHERE run_id = :run_id AND audience = '{LAST_7_DAYS.audience}'
-            ORDER BY rank LIMIT {_SEEDS}
+            (SELECT item_id FROM popular_items
+             WHERE run_id = :run_id AND audience = '{LAST_7_DAYS.audience}'
+             ORDER BY rank LIMIT {_SEEDS})
+            UNION
+            (SELECT item_id FROM ({_FITTING}) fit ORDER BY weight DESC, item_id LIMIT {_SEEDS})
         ) seed
         JOIN item_neighbours ON run_id = :run_id AND kind = 'content'
                             AND item_neighbours.item_id = seed.item_id
@@ -108,51 +151,64 @@ _LIKE_POPULAR = _rung(
     ) alike JOIN exchange_items item ON item.id = alike.item_id""",
     "-alike.weight",
 )
-_FITS_BALANCE = _rung(
-    Rung.FITS_BALANCE, "exchange_items item", "abs(item.points - CAST(:best_points AS float8))"
+_BEST = "CAST(:best_points AS bigint)"
+_DEARER = _walk(
+    f"item.points >= {_BEST}", f"item.points - {_BEST}", "item.id", "item.points, item.id"
 )
-# Before the first training. Folded as `fold_interest` does, but for blanks.
-_TAGGED = _rung(
-    Rung.INTERESTS,
-    """(
-        SELECT tagged.id, count(DISTINCT tag) AS tags
-        FROM exchange_items tagged CROSS JOIN LATERAL unnest(tagged.tags) tag
-        WHERE casefold(normalize(tag, NFKC) COLLATE pg_unicode_fast)
-              = ANY(CAST(:interests AS text[]))
-        GROUP BY tagged.id
-    ) fit JOIN exchange_items item ON item.id = fit.id""",
-    "-fit.tags",
+_CHEAPER = _walk(
+    f"item.points < {_BEST}",
+    f"{_BEST} - item.points",
+    "-item.id",
+    "item.points DESC, item.id DESC",
 )
+# Before the first training.
+_ONLY_TAGGED = _rung(Rung.INTERESTS, _TAGGED.format(order="item.is_active", joins=""), "item.place")
+# Ids of exchanges rise with time.
 _EXCHANGED_LATELY = _rung(
     Rung.POPULAR,
-    """(
-        SELECT item_id, sum(exchanges) AS exchanges FROM item_daily_exchanges
-        WHERE day >= CAST(:first_day AS date) GROUP BY item_id HAVING sum(exchanges) > 0
+    f"""(
+        SELECT item_id, count(DISTINCT user_id) AS members
+        FROM (SELECT * FROM exchanges ORDER BY id DESC LIMIT {_LATEST_EXCHANGES}) latest
+        WHERE status <> 'cancelled' AND created_at > CAST(:since AS timestamptz)
+        GROUP BY item_id HAVING count(DISTINCT user_id) >= {FEWEST_MEMBERS}
     ) popular JOIN exchange_items item ON item.id = popular.item_id""",
-    "-popular.exchanges",
+    "-popular.members",
 )
-_TRAINED = text(" UNION ALL ".join((_INTERESTS, _PEERS, _POPULAR, _LIKE_POPULAR, _FITS_BALANCE)))
-_UNTRAINED = text(" UNION ALL ".join((_TAGGED, _EXCHANGED_LATELY, _FITS_BALANCE)))
+
+
+def _ladder(*rungs: str) -> TextClause:
+    return text(" UNION ALL ".join(rungs))
+
+
+_TRAINED = (
+    _ladder(_INTERESTS, _PEERS, _POPULAR),
+    _ladder(_LIKE_THESE, _POPULAR_BEFORE, _DEARER, _CHEAPER),
+)
+_UNTRAINED = (_ladder(_ONLY_TAGGED, _EXCHANGED_LATELY), _ladder(_DEARER, _CHEAPER))
 
 
 async def climb(
     session: AsyncSession, budget: Budget, known: Known, most: int, excluded_ids: Collection[int]
 ) -> list[Step]:
-    """At most `most` offered items that are not excluded, from the best rungs, each once."""
+    """At most `most` offered items that are not excluded, from the best rungs, each once.
+
+    One statement, or two where the upper rungs leave places open.
+    """
     asked: dict[str, Any] = {
         **budget.parameters(),
         "interests": list(known.interests),
         "excluded_ids": list(excluded_ids),
         "most": most,
-        "best_points": BEST_SHARE * budget.available,
+        "best_points": ceil(BEST_SHARE * budget.available),
     }
     if known.run_id is None:
-        asked["first_day"] = first_day(budget.now, budget.zone)
-        rows = await session.execute(_UNTRAINED, asked)
+        asked["since"] = budget.now - timedelta(days=POPULARITY_DAYS)
     else:
         asked |= {"run_id": known.run_id, "peers": list(known.peers)}
-        rows = await session.execute(_TRAINED, asked)
     steps: dict[int, Step] = {}
-    for row in sorted(rows, key=lambda row: (row.rung, row.key, row.id)):
-        steps.setdefault(row.id, Step(Rung(row.rung), item_from_row(row)))
+    for rungs in _UNTRAINED if known.run_id is None else _TRAINED:
+        if len(steps) < most:
+            rows = await session.execute(rungs, asked)
+            for row in sorted(rows, key=lambda row: (row.rung, row.key, row.tie)):
+                steps.setdefault(row.id, Step(Rung(row.rung), item_from_row(row)))
     return list(steps.values())[:most]

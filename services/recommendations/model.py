@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,17 +16,25 @@ from services.recommendations.interactions import Floats, Interactions, Matrix
 from services.recommendations.progress import Tell, tell_nobody
 
 
+class Algorithm(StrEnum):
+    """How the collaborative part is learnt."""
+
+    EASE = "ease"
+    COSINE = "cosine"
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a validation may choose; see `ease.py` and `cosine.py`.
 
-    With interactions on more items than `most_for_ease` the collaborative part is the shrunk
-    cosine.
+    Without an `algorithm` the data decides: with interactions on more items than `most_for_ease`
+    the collaborative part is the shrunk cosine.
     """
 
     ridge: float = ease.RIDGE
     shrinkage: float = cosine.SHRINKAGE
     most_for_ease: int = ease.MOST_ITEMS
+    algorithm: Algorithm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,12 @@ class Learnt:
     interest_items: Matrix
 
 
-def uses_ease(interactions: Interactions, parameters: Parameters) -> bool:
-    """Whether few enough items are wanted by anybody for EASE."""
-    return int(np.count_nonzero(interactions.users_per_item)) <= parameters.most_for_ease
+def algorithm_for(interactions: Interactions, parameters: Parameters) -> Algorithm:
+    """The one that was decided on; else EASE, if few enough items are wanted by anybody."""
+    if parameters.algorithm is not None:
+        return parameters.algorithm
+    wanted = int(np.count_nonzero(interactions.users_per_item))
+    return Algorithm.EASE if wanted <= parameters.most_for_ease else Algorithm.COSINE
 
 
 def learn_collaborative(
@@ -64,7 +76,7 @@ def learn_collaborative(
     matrix, most = interactions.matrix, MOST_NEIGHBOURS
     if not matrix.nnz:
         return csr_array((len(worth), len(worth)), dtype=np.float32)
-    if uses_ease(interactions, parameters):
+    if algorithm_for(interactions, parameters) is Algorithm.EASE:
         return ease_neighbours(matrix, worth, ridge=parameters.ridge, most=most, tell=tell)
     return cosine_neighbours(matrix, worth, shrinkage=parameters.shrinkage, most=most, tell=tell)
 

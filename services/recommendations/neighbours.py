@@ -3,6 +3,7 @@
 A matrix of all items by all items is never kept; what is, is a sparse one with `most` in a row.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,14 @@ BLOCK_ENTRIES = 8_000_000
 def rows_a_block(columns: int) -> int:
     """How many rows of that many columns are worked on at once."""
     return max(1, BLOCK_ENTRIES // max(1, columns))
+
+
+def shared(matrix: Matrix) -> Callable[[slice], Matrix]:
+    """Counts, block by block of items, which users each has in common with every item."""
+    wants = matrix.copy()
+    wants.data = np.ones_like(matrix.data)
+    transposed = wants.T.tocsr()
+    return lambda block: transposed[block] @ wants
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """What can be offered to a member now: fresh in stock, price and limits at every answer.
 
-Priced between half the balance and all of it, in stock, on sale, and not taken as often as it may
-be: the member could exchange it at this moment (docs/decisions/0027-only-what-can-be-had.md).
+Priced between half the balance and all of it, in stock (of a pool: with a code that has not
+expired), on sale, and not taken as often as it may be: the member could exchange it at this moment
+(docs/decisions/0027-only-what-can-be-had.md).
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.catalogue.items import ITEM_COLUMNS, Item, item_from_row
+from services.exchange.code_pool import HAS_CODE
 from services.exchange.limits import period_starts
 
 LEAST_SHARE, MOST_SHARE = 0.5, 1.0
 """Of the balance."""
 
 OFFERED_COLUMNS = ", ".join(f"item.{column.name}" for column in ITEM_COLUMNS)
-OFFERED = """
+OFFERED = f"""
     item.is_active AND item.stock > 0
     AND (item.available_from IS NULL OR item.available_from <= :now)
     AND (item.available_until IS NULL OR item.available_until > :now)
@@ -32,6 +34,7 @@ OFFERED = """
           AND taken.created_at >= CASE item.per_user_limit_period
               WHEN 'day' THEN CAST(:day AS timestamptz) WHEN 'week' THEN :week
               WHEN 'month' THEN :month ELSE '-infinity' END))
+    AND {HAS_CODE}
 """
 """Whether a row `item` of exchange_items is offered, by the parameters of a `Budget`."""
 _FIRST = text(

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.recommendations.audiences import (
     AGE_BANDS,
+    FEWEST_MEMBERS,
     FEWEST_PEERS,
     PEER_DAYS,
     TELLING_GENDERS,
@@ -38,7 +39,9 @@ _KEEP = f"""
 _WINDOW = f"""
     WITH taken AS ({_TAKEN}), counted AS (
         SELECT CAST($3 AS text) AS audience, item_id, count(*) AS members
-        FROM taken GROUP BY item_id
+        FROM taken
+        WHERE NOT EXISTS (SELECT FROM users WHERE users.id = user_id AND erased_at IS NOT NULL)
+        GROUP BY item_id HAVING count(*) >= {FEWEST_MEMBERS}
     ) {_KEEP}
 """
 # Who was erased has neither gender nor year of birth any more.

@@ -16,12 +16,15 @@ def best(found: NDArray[Any], seen: Matrix, k: int) -> NDArray[np.int64]:
     ranked = found.astype(np.float64)
     ranked[seen.nonzero()] = -np.inf
     k_there = min(k, ranked.shape[1])
+    order = np.full((len(ranked), k), -1, dtype=np.int64)
+    if not k_there:
+        return order
     # The k-th score cuts; all that reach it are sorted, ties by column.
-    order = np.argsort(-ranked, axis=1, kind="stable")[:, :k_there]
-    chosen = np.take_along_axis(ranked, order, axis=1)
-    order[np.isneginf(chosen)] = -1
-    if k_there < k:
-        order = np.pad(order, ((0, 0), (0, k - k_there)), constant_values=-1)
+    cuts = np.partition(ranked, -k_there, axis=1)[:, -k_there]
+    for row, (values, cut) in enumerate(zip(ranked, cuts, strict=True)):
+        columns = np.flatnonzero((values >= cut) & (values > -np.inf))
+        chosen = columns[np.argsort(-values[columns], kind="stable")[:k_there]]
+        order[row, : len(chosen)] = chosen
     return order
 
 

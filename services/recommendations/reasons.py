@@ -28,10 +28,10 @@ def reason_message(
         case RecommendationReason.FITS_BALANCE:
             return message(locale, "Your points are enough for it: {points}.", points=points)
         case RecommendationReason.SIMILAR_USERS:
-            return message(locale, "Members with a taste like yours chose it.")
+            return message(locale, "Members with a taste like yours are interested in it.")
         case RecommendationReason.MATCHES_INTERESTS:
             return message(locale, "It matches the interests you chose.")
         case RecommendationReason.POPULAR_WITH_PEERS:
             return message(locale, "Popular with members like you.")
         case RecommendationReason.POPULAR:
-            return message(locale, "Many have exchanged it in the last days.")
+            return message(locale, "Popular with members of late.")

@@ -23,7 +23,8 @@ _REASONS = {
     Rung.INTERESTS: RecommendationReason.MATCHES_INTERESTS,
     Rung.PEERS: RecommendationReason.POPULAR_WITH_PEERS,
     Rung.POPULAR: RecommendationReason.POPULAR,
-    Rung.LIKE_POPULAR: RecommendationReason.FITS_BALANCE,
+    Rung.LIKE_THESE: RecommendationReason.FITS_BALANCE,
+    Rung.POPULAR_BEFORE: RecommendationReason.POPULAR,
     Rung.FITS_BALANCE: RecommendationReason.FITS_BALANCE,
 }
 
@@ -43,7 +44,7 @@ class Recommended:
 async def recommend(session: AsyncSession, budget: Budget, limit: int) -> list[Recommended]:
     """At most `limit` items, the best first; none for who may not exchange at all.
 
-    Three to five statements, however large the mall is.
+    Two to five statements, however large the mall is.
     """
     year = local_day(budget.now, budget.zone).year
     taste = await read_taste(session, budget.user_id, budget.now, year)

@@ -22,28 +22,41 @@ from services.recommendations.interactions import (
 from services.recommendations.interests import fold_interest
 
 NEWEST_OF_A_SIGNAL = 30
-"""How many of a member's exchanges, wishes and views are looked at: what is older hardly counts."""
+"""Items that a member exchanged, wished for or viewed last are looked at, so many of each: what is
+older hardly counts."""
+_LATEST_OF_A_SIGNAL = 200
+"""Times that may have been: who looks at one thing again and again is known by others, too."""
 
-# One row for each thing the member did, each with what is known of the member; one at least.
+_SOURCES = (
+    (Signal.EXCHANGE, "exchanges", "item_id", "created_at", "status <> 'cancelled'"),
+    (Signal.WISH, "wishes", "item_id", "created_at", "true"),
+    (Signal.VIEW, "events", "viewed_item_id", "occurred_at", "viewed_item_id IS NOT NULL"),
+)
+
+
+def _latest(signal: Signal, table: str, item_id: str, at: str, condition: str) -> str:
+    """The items of which a member did that last, and when it was done."""
+    return f"""(
+        SELECT '{signal}' AS signal, item_id, array_agg(at) AS moments
+        FROM (SELECT {item_id} AS item_id, {at} AS at FROM {table}
+              WHERE user_id = users.id AND {condition}
+              ORDER BY {at} DESC LIMIT {_LATEST_OF_A_SIGNAL}) latest
+        GROUP BY item_id ORDER BY max(at) DESC, item_id DESC LIMIT {NEWEST_OF_A_SIGNAL}
+    )"""
+
+
+# One row for each item and what the member did with it, each with what is known of the member; one
+# at least.
 _TASTE = text(
     f"""
     SELECT users.gender, users.birth_year, users.interests,
            coalesce(users.suspended_until > :now, false) AS is_suspended,
            (SELECT id FROM recommendation_runs WHERE state = 'ready' ORDER BY id DESC LIMIT 1)
                AS run_id,
-           done.signal, done.item_id, done.at, item.category
+           done.signal, done.item_id, done.moments, item.category
     FROM users
     LEFT JOIN LATERAL (
-        (SELECT '{Signal.EXCHANGE}' AS signal, item_id, created_at AS at FROM exchanges
-         WHERE user_id = users.id AND status <> 'cancelled'
-         ORDER BY created_at DESC, id DESC LIMIT {NEWEST_OF_A_SIGNAL})
-        UNION ALL
-        (SELECT '{Signal.WISH}', item_id, created_at FROM wishes WHERE user_id = users.id
-         ORDER BY created_at DESC, item_id DESC LIMIT {NEWEST_OF_A_SIGNAL})
-        UNION ALL
-        (SELECT '{Signal.VIEW}', viewed_item_id, occurred_at FROM events
-         WHERE user_id = users.id AND viewed_item_id IS NOT NULL
-         ORDER BY occurred_at DESC LIMIT {NEWEST_OF_A_SIGNAL})
+        {" UNION ALL ".join(_latest(*source) for source in _SOURCES)}
     ) done ON true
     LEFT JOIN exchange_items item ON item.id = done.item_id
     WHERE users.id = :user_id
@@ -74,7 +87,7 @@ async def read_taste(session: AsyncSession, user_id: int, now: datetime, year: i
     member = rows[0]
     done = [row for row in rows if row.signal is not None]
     exchanges = [row for row in done if row.signal == Signal.EXCHANGE]
-    last = max(exchanges, key=lambda row: row.at, default=None)
+    last = max(exchanges, key=lambda row: max(row.moments), default=None)
     return Taste(
         run_id=member.run_id,
         history=_history(done, now),
@@ -89,12 +102,12 @@ async def read_taste(session: AsyncSession, user_id: int, now: datetime, year: i
 
 def _history(done: Sequence[Any], now: datetime) -> list[Shown]:
     """By item what was shown for it, decayed and bounded as in training."""
-    ages_s = np.array([(now - row.at).total_seconds() for row in done])
-    left = decay(ages_s, HALF_LIFE_DAYS).tolist()
     strengths: dict[int, float] = {}
     taken: set[int] = set()
-    for row, share in zip(done, left, strict=True):
-        strength = STRENGTHS[Signal(row.signal)] * share
+    for row in done:
+        ages_s = np.array([(now - at).total_seconds() for at in row.moments])
+        left = float(decay(ages_s, HALF_LIFE_DAYS).sum())
+        strength = STRENGTHS[Signal(row.signal)] * left
         strengths[row.item_id] = strengths.get(row.item_id, 0.0) + strength
         if row.signal == Signal.EXCHANGE:
             taken.add(row.item_id)

@@ -23,7 +23,7 @@ from services.errors import said
 from services.recommendations.audiences import WINDOWS
 from services.recommendations.interactions import Interactions, Signal
 from services.recommendations.keep import keep_learnt
-from services.recommendations.model import Learnt, Parameters, learn, uses_ease
+from services.recommendations.model import Learnt, Parameters, algorithm_for, learn
 from services.recommendations.popularity import keep_peers, keep_popular
 from services.recommendations.progress import Tell, tell_nobody
 from services.recommendations.read import Gathered, Shelf, read_interactions, read_shelf
@@ -100,7 +100,7 @@ async def _run(
     await keep_learnt(stores, run_id, shelf.item_ids, learnt, tell)
     await _count(stores, run_id, clock, zone)
     figures = {
-        "algorithm": "ease" if uses_ease(interactions, parameters) else "cosine",
+        "algorithm": algorithm_for(interactions, parameters),
         "interactions": int(interactions.matrix.nnz),
         "signals": {str(signal): gathered.counts.get(signal, 0) for signal in Signal},
         "users": len(interactions.user_ids),

@@ -8,8 +8,8 @@ import pytest
 
 from schema.ids import encode_id, int_key
 from services.mall import Mall
-from services.recommendations.audiences import peers
-from services.recommendations.interests import fold_interest
+from services.recommendations.audiences import FEWEST_MEMBERS, LAST_30_DAYS, peers
+from services.recommendations.interactions import FEWEST_SHARED
 from services.transaction import transaction
 from services.users.suspend import suspend_user
 from tests.client import Client
@@ -17,6 +17,7 @@ from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points
 from tests.journeys.steps import event, exchange, record
 from tests.recommendations import add_run
+from tests.services.recommendations.malls import trained
 
 QUERY = """query ($limit: Int! = 5) { recommendations(limit: $limit) {
   item { id name points stock canExchange } score reason message
@@ -105,6 +106,38 @@ async def test_only_what_can_be_had_now(mall: Mall, client: Client) -> None:
     assert {name for name, _ in await named(client, limit=100)} == {"700", "1400"}
 
 
+async def test_a_pool_whose_codes_have_expired(
+    mall: Mall, client: Client, clock: MovableClock
+) -> None:
+    """Their number is still its stock; one that is drawable is enough, and so is a fresh code."""
+    await give_points(mall, await add_user(mall), 100)
+    pool, mixed, _ = [
+        await add_item(mall, name=name, points=60, stock=2, type="coupon", config=config)
+        for name, config in (("pool", {}), ("mixed", {}), ("fresh", {"generate": True}))
+    ]
+    soon, later = clock() + timedelta(hours=1), clock() + timedelta(days=1)
+    for item_id, expires_at in ((pool, soon), (pool, soon), (mixed, soon), (mixed, later)):
+        await execute(
+            mall,
+            "INSERT INTO coupon_codes (item_id, code, expires_at) VALUES (:item, :code, :at)",
+            item=item_id,
+            code=f"{item_id} {expires_at} {await count_codes(mall)}",
+            at=expires_at,
+        )
+    assert {name for name, _ in await named(client)} == {"pool", "mixed", "fresh"}
+    clock.advance(hours=1)
+    assert {name for name, _ in await named(client)} == {"mixed", "fresh"}
+    refused = await exchange(client, "alice", pool)
+    assert refused["__typename"] == "OutOfStock"
+    taken = await exchange(client, "alice", mixed, "key 2")
+    assert taken["__typename"] == "OneClickExchangeSuccess"
+
+
+async def count_codes(mall: Mall) -> int:
+    """How many codes there are."""
+    return (await execute(mall, "SELECT count(*) FROM coupon_codes"))[0][0]
+
+
 async def test_a_limit_that_starts_anew_lets_the_item_in_again(
     mall: Mall, client: Client, clock: MovableClock
 ) -> None:
@@ -126,11 +159,13 @@ async def test_a_limit_that_starts_anew_lets_the_item_in_again(
 
 
 async def test_the_ladder_of_the_cold_start(mall: Mall, client: Client) -> None:
-    """Interests, then peers, then what was popular, then what is like it, then what fits."""
+    """Interests, peers, what was popular, what is like that, what was before, what fits."""
     columns = {"gender": "female", "birth_year": 1996, "interests": ["咖啡"]}
     await give_points(mall, await add_user(mall, **columns), 100)
-    names = ("fits", "like", "popular", "band", "gender", "both", "coffee", "strong coffee")
-    fits, like, popular, band, gender, both, coffee, strong = await items(mall, *names)
+    names = ("fits", "before", "like", "like coffee", "popular", "band", "gender", "both")
+    fits, before, like, like_coffee, popular, band, gender, both = await items(mall, *names)
+    names = ("untold", "coffee", "strong coffee")
+    _, coffee, strong = await items(mall, *names, tags=["咖啡"])
     audiences = {
         peers("female", 25): [both],
         peers("female", None): [both, gender],
@@ -139,20 +174,23 @@ async def test_the_ladder_of_the_cold_start(mall: Mall, client: Client) -> None:
     }
     await add_run(
         mall,
-        interests={fold_interest("咖啡"): {coffee: 0.4, strong: 0.9}, "tea": {fits: 1.0}},
-        peers=audiences,
+        interests={"咖啡": {coffee: 0.4, strong: 0.9}, "tea": {fits: 1.0}},
+        peers={**audiences, LAST_30_DAYS.audience: [popular, before]},
         popular=[popular, coffee],
-        content={popular: {like: 0.8}},
+        content={popular: {like: 0.8}, strong: {like_coffee: 0.7}},
     )
     found = await recommended(client, limit=100)
     assert [(each["item"]["name"], each["reason"]) for each in found] == [
         ("strong coffee", "MATCHES_INTERESTS"),
         ("coffee", "MATCHES_INTERESTS"),
+        ("untold", "MATCHES_INTERESTS"),
         ("both", "POPULAR_WITH_PEERS"),
         ("gender", "POPULAR_WITH_PEERS"),
         ("band", "POPULAR_WITH_PEERS"),
         ("popular", "POPULAR"),
         ("like", "FITS_BALANCE"),
+        ("like coffee", "FITS_BALANCE"),
+        ("before", "POPULAR"),
         ("fits", "FITS_BALANCE"),
     ]
     scores = [each["score"] for each in found]
@@ -161,19 +199,102 @@ async def test_the_ladder_of_the_cold_start(mall: Mall, client: Client) -> None:
 
 
 async def test_before_the_first_training(mall: Mall, client: Client) -> None:
-    """Tags that are interests, whatever their width and case; then what was exchanged of late."""
+    """What bears an interest; then what several exchanged of late, which one alone does not say."""
     await give_points(mall, await add_user(mall, interests=["Coffee Beans"]), 100)
-    await give_points(mall, await add_user(mall, "bob"), 100)
-    (fits,) = await items(mall, "fits", points=70)
-    (lately,) = await items(mall, "lately", points=60)
-    tagged = await add_item(mall, name="tagged", points=50, tags=["ＣＯＦＦＥＥ beans"])
-    await exchange(client, "bob", lately)
+    fits, lately = await items(mall, "fits", points=70), await items(mall, "lately", points=60)
+    (once,) = await items(mall, "once", points=65)
+    await add_item(mall, name="tagged", points=50, tags=["ＣＯＦＦＥＥ\u3000 beans"])
+    for number in range(FEWEST_MEMBERS):
+        name = f"member {number}"
+        await give_points(mall, await add_user(mall, name), 1_000)
+        before = [("tagged", "MATCHES_INTERESTS"), ("fits", "FITS_BALANCE")]
+        assert (await named(client))[:2] == before
+        await exchange(client, name, *lately)
+        await exchange(client, "member 0", once, f"again {number}")
     assert await named(client) == [
         ("tagged", "MATCHES_INTERESTS"),
         ("lately", "POPULAR"),
         ("fits", "FITS_BALANCE"),
+        ("once", "FITS_BALANCE"),
     ]
-    assert {fits, lately, tagged} == {1, 2, 3}
+    assert fits
+
+
+async def test_an_interest_is_what_an_item_bears_not_what_sounds_like_it(
+    mall: Mall, client: Client
+) -> None:
+    """A brown backpack is no coffee (in Chinese it is coffee-coloured), however popular."""
+    await give_points(mall, await add_user(mall, interests=["咖啡", "Kitchen"]), 100)
+    (backpack,) = await items(mall, "咖啡色双肩背包", tags=["箱包"], category="箱包")
+    (pot,) = await items(mall, "手冲壶", tags=["咖啡"], category="厨房", points=70)
+    (knife,) = await items(mall, "刀", category="kitchen", points=70)
+    for number in range(6):
+        await add_wish(mall, await add_user(mall, f"member {number}"), backpack)
+    await trained(mall)
+    matching = "MATCHES_INTERESTS"
+    found = await named(client)
+    assert set(found[:2]) == {("手冲壶", matching), ("刀", matching)}
+    assert [name for name, reason in found if reason == matching] == [found[0][0], found[1][0]]
+    assert ("咖啡色双肩背包", "FITS_BALANCE") in found
+    await execute(mall, "UPDATE exchange_items SET tags = '{}' WHERE id = :id", id=pot)
+    await execute(mall, "UPDATE exchange_items SET category = 'x' WHERE id = :id", id=knife)
+    assert matching not in {reason for _, reason in await named(client)}
+
+
+async def test_an_interest_of_more_items_than_a_training_keeps(mall: Mall, client: Client) -> None:
+    """Those that the member can pay are found, however many others are."""
+    await give_points(mall, await add_user(mall, interests=["咖啡"]), 5_000)
+    await execute(
+        mall,
+        """
+        INSERT INTO exchange_items (name, points, stock, total_stock, type, config, tags)
+        SELECT '商品' || n, CASE WHEN n > 210 THEN 4000 ELSE 100 END, 9, 9, 'virtual',
+               '{"note": "x"}', ARRAY['咖啡'] FROM generate_series(1, 230) n
+        """,
+    )
+    await items(mall, "a toy", points=3_500)
+    await trained(mall)
+    assert {reason for _, reason in await named(client)} == {"MATCHES_INTERESTS"}
+
+
+async def test_what_fits_best_is_nearest_to_the_best_price(mall: Mall, client: Client) -> None:
+    """From both sides; the first of more are the same as of fewer."""
+    await give_points(mall, await add_user(mall), 100)
+    for points in (50, 60, 69, 69, 70, 70, 71, 71, 100):
+        await add_item(mall, name=str(points), points=points)
+    found = [each["item"] for each in await recommended(client, limit=100)]
+    prices = [each["points"] for each in found]
+    assert prices == [70, 70, 69, 69, 71, 71, 60, 50, 100]
+    for limit in range(1, 9):
+        fewer = await recommended(client, limit=limit)
+        assert [each["item"] for each in fewer] == found[:limit]
+
+
+async def test_what_one_or_two_members_did_is_nobodys_taste(mall: Mall, client: Client) -> None:
+    """Similar members are three at least; of fewer one could be known."""
+    alice = await add_user(mall)
+    await give_points(mall, alice, 1_000)
+    tea, pot = await items(mall, "tea", points=10), await items(mall, "pot", points=600)
+    await add_wish(mall, alice, *tea)
+    for number in range(FEWEST_SHARED):
+        await trained(mall)
+        assert await named(client) == [("pot", "FITS_BALANCE")]
+        user_id = await add_user(mall, f"member {number}")
+        for item_id in (*tea, *pot):
+            await add_wish(mall, user_id, item_id)
+    await trained(mall)
+    assert await named(client) == [("pot", "SIMILAR_USERS")]
+
+
+async def add_wish(mall: Mall, user_id: int, item_id: int) -> None:
+    """Let a member wish for an item now."""
+    await execute(
+        mall,
+        "INSERT INTO wishes (user_id, item_id, created_at) VALUES (:user, :item, :now)",
+        user=user_id,
+        item=item_id,
+        now=mall.clock(),
+    )
 
 
 async def test_a_category_interests_and_what_is_wished_for(mall: Mall, client: Client) -> None:
@@ -218,6 +339,28 @@ async def test_a_view_that_another_system_reports_counts(mall: Mall, client: Cli
         ("seen", "FITS_BALANCE"),
         ("fits", "FITS_BALANCE"),
     ]
+
+
+async def test_one_thing_viewed_again_and_again_hides_no_other(mall: Mall, client: Client) -> None:
+    """The newest items count, not the newest views; so often viewed it counts no more than 6."""
+    user_id = await add_user(mall)
+    await give_points(mall, user_id, 100)
+    often, other = await items(mall, "often", "other", points=10)
+    alike, unlike = await items(mall, "alike", "unlike", points=60)
+    views = [(other, 0), *((often, number) for number in range(1, 41))]
+    attributes = [{"itemId": encode_id("ExchangeItem", item_id)} for item_id, _ in views]
+    await record(
+        client,
+        *(
+            {
+                **event(user_id, f"v{n}", mall.clock() + timedelta(seconds=n), "view"),
+                "attributes": a,
+            }
+            for (_, n), a in zip(views, attributes, strict=True)
+        ),
+    )
+    await add_run(mall, collaborative={often: {unlike: 0.1}, other: {alike: 0.7}})
+    assert await named(client) == [("alike", "SIMILAR_USERS"), ("unlike", "SIMILAR_USERS")]
 
 
 async def test_the_reason_is_said_in_the_members_language(mall: Mall, client: Client) -> None:

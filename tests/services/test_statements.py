@@ -73,6 +73,15 @@ async def _items(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     return {}
 
 
+async def _interest(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
+    """Enough of what the member is interested in, so that no lower rung is climbed."""
+    await give_points(mall, user_id, 100)
+    await execute(mall, "UPDATE users SET interests = '{tea}' WHERE id = :id", id=user_id)
+    for _ in range(5 + rows):
+        await add_item(mall, points=60, tags=["Tea"])
+    return {}
+
+
 async def _first_item(mall: Mall, user_id: int, rows: int) -> dict[str, Any]:
     await _lots(mall, user_id, rows)
     item = await add_item(mall, points=10 * rows)
@@ -347,8 +356,14 @@ OPERATIONS = [
     Operation(
         "recommendations on a cold start",
         "{ recommendations { item { id name points } score reason message } }",
-        3,
+        4,
         _items,
+    ),
+    Operation(
+        "recommendations on a cold start by an interest",
+        "{ recommendations { item { id name points } score reason message } }",
+        3,
+        _interest,
     ),
     Operation(
         "exchanges",

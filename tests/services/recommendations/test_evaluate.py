@@ -63,12 +63,36 @@ def test_a_set_of_the_form_of_movie_lens(seed: int) -> None:
     assert found["collaborative"].ndcg > 1.3 * found["popularity"].ndcg
 
 
-def test_the_hybrid_is_the_collaborative_part_without_texts() -> None:
-    """There is nothing else to go by."""
+def test_without_texts_what_needs_them_is_not_measured() -> None:
+    """Content would be popularity under another name, and the hybrid the collaborative part."""
     dataset, _ = draw(5, SMALL)
     report = evaluate(dataset, None, Question())
-    assert report.methods["hybrid"] == report.methods["collaborative"]
+    assert set(report.methods) == set(report.few) == {"collaborative", "popularity"}
     assert report.cold_start is None
+
+
+def test_what_malls_are_trained_by_is_measured_too() -> None:
+    """λ and the half-life as they ship, whatever was chosen; it says nothing of the choice."""
+    dataset, texts = draw(2, Tastes())
+    report = evaluate(dataset, texts, Question())
+    assert report.shipped != report.methods["hybrid"]
+    assert report.shipped.users == report.methods["hybrid"].users
+    assert report.shipped.ndcg > 0.9 * report.methods["hybrid"].ndcg
+    assert report.shipped.ndcg > report.methods["popularity"].ndcg
+
+
+def test_the_algorithm_that_is_tuned_is_the_one_that_learns() -> None:
+    """A part of the training data has fewer items: the whole of it decides."""
+    dataset, _ = draw(3, Tastes(users=100))
+    learn_from, _ = dataset.split(Split.RANDOM, 0.2, 1)
+    fewer, items = (len(np.unique(part.items)) for part in (learn_from, dataset))
+    assert fewer < items
+    parameters, chosen = choose(
+        dataset, Split.RANDOM, 0.2, 0, 10, Parameters(most_for_ease=items - 1)
+    )
+    _, always = choose(dataset, Split.RANDOM, 0.2, 0, 10, Parameters(most_for_ease=0))
+    assert chosen == always
+    assert chosen.algorithm == parameters.algorithm == "cosine"
 
 
 @pytest.mark.parametrize("split", Split)

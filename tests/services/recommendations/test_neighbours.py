@@ -51,7 +51,9 @@ def test_ease_is_the_closed_form(ridge: float) -> None:
     dense = matrix.toarray()
     dense[:, 7] = 0
     worth = np.ones(23, dtype=np.float32)
-    found = ease_neighbours(csr_array(dense), worth, ridge=ridge, most=ALL).toarray()
+    found = ease_neighbours(
+        csr_array(dense), worth, ridge=ridge, most=ALL, fewest_shared=0
+    ).toarray()
     assert found == pytest.approx(naive_ease(dense, ridge), abs=1e-5)
     assert not found[7].any()
     assert not found[:, 7].any()
@@ -68,7 +70,9 @@ def test_cosine_by_blocks_is_the_dense_one(shrinkage: float) -> None:
     wanted = dense.T @ dense / (np.outer(lengths, lengths) + more)
     np.fill_diagonal(wanted, 0)
     worth = np.ones(19, dtype=np.float32)
-    found = cosine_neighbours(matrix, worth, shrinkage=shrinkage, most=ALL).toarray()
+    found = cosine_neighbours(
+        matrix, worth, shrinkage=shrinkage, most=ALL, fewest_shared=1
+    ).toarray()
     assert found == pytest.approx(np.nan_to_num(wanted), abs=1e-5)
 
 
@@ -90,6 +94,20 @@ def test_only_the_best_are_kept_and_what_is_not_offered_never() -> None:
     kept = cosine_neighbours(matrix, worth, most=3).toarray()
     expected = np.sort(whole, axis=1)[:, -3:].sum(axis=1)
     assert kept.sum(axis=1) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("fewest", [1, 2, 9])
+def test_items_that_too_few_share_speak_for_each_other_no_more(fewest: int) -> None:
+    """The others say what they said; against an item anything may speak."""
+    matrix = interactions(5, 40, 19)
+    wants = (matrix.toarray() > 0).astype(int)
+    is_shared = wants.T @ wants >= fewest
+    worth = np.ones(19, dtype=np.float32)
+    for learn in (cosine_neighbours, ease_neighbours):
+        whole = learn(matrix, worth, most=ALL, fewest_shared=0).toarray()
+        found = learn(matrix, worth, most=ALL, fewest_shared=fewest).toarray()
+        assert found == pytest.approx(np.where(is_shared | (whole < 0), whole, 0), abs=1e-6)
 
 
 @pytest.mark.usefixtures("cut")

@@ -49,7 +49,7 @@ async def test_an_empty_mall(mall: Mall) -> None:
 
 async def test_what_goes_together_is_found(mall: Mall) -> None:
     """By who wished for it, by its texts, and by interests: the two tastes are told apart."""
-    shelf = await add_tastes(mall)
+    shelf = await add_tastes(mall, members=120)
     run = await trained(mall)
     rows = await execute(mall, "SELECT item_id, kind, neighbour_ids, weights FROM item_neighbours")
     assert {(row.item_id, row.kind) for row in rows} == {
@@ -67,7 +67,7 @@ async def test_what_goes_together_is_found(mall: Mall) -> None:
         ("tea", set(shelf[::2])),
         ("toys", set(shelf[1::2])),
     ]
-    assert run.figures["signals"] == {"exchange": 0, "wish": 120, "view": 0}
+    assert run.figures["signals"] == {"exchange": 0, "wish": 360, "view": 0}
     assert run.figures["algorithm"] == "ease"
 
 
@@ -77,7 +77,7 @@ async def test_exchanges_wishes_and_views_count(
     """Through the API; not what was cancelled or is years old, nor views of no item at all."""
     items = [await add_item(mall, name=name) for name in ("a", "b", "c")]
     items.append(await add_item(mall, name="d", type="physical", config={}))
-    for name in ("alice", "bob"):
+    for name in ("alice", "bob", "carol"):
         user_id = await add_user(mall, name)
         await give_points(mall, user_id, 1_000)
         views = [
@@ -100,8 +100,8 @@ async def test_exchanges_wishes_and_views_count(
         taken = done["exchange"]["id"]
         await ask(client, "cancelExchange", name, "member", exchangeId=taken)
     run = await trained(mall)
-    assert run.figures["signals"] == {"exchange": 2, "wish": 2, "view": 2}
-    assert (run.figures["users"], run.figures["interactions"]) == (2, 6)
+    assert run.figures["signals"] == {"exchange": 3, "wish": 3, "view": 3}
+    assert (run.figures["users"], run.figures["interactions"]) == (3, 9)
     rows = await execute(mall, "SELECT item_id FROM item_neighbours WHERE kind = 'collaborative'")
     assert {row.item_id for row in rows} == set(items[:3])
     clock.advance(days=731)
@@ -313,8 +313,9 @@ async def _popular(mall: Mall, audience: str) -> Any:
 
 
 async def test_popularity_counts_members(mall: Mall, client: Client, clock: MovableClock) -> None:
-    """In the window, each once, of active items; of peers only where there are five."""
-    tea, toy, gone = [await add_item(mall, name=name, stock=99) for name in ("tea", "toy", "gone")]
+    """In the window, each once, of active items; where there are three, of peers where five."""
+    names = ("tea", "toy", "gone", "once")
+    tea, toy, gone, once = [await add_item(mall, name=name, stock=99) for name in names]
     for number in range(6):
         name = f"m{number}"
         profile = {"gender": "female", "birth_year": 1990} if number < 5 else {"gender": "male"}
@@ -322,10 +323,11 @@ async def test_popularity_counts_members(mall: Mall, client: Client, clock: Mova
         await exchange(client, name, tea, "tea")
         await exchange(client, name, gone, "gone")
     for number in range(3):
-        await exchange(client, "m0", toy, f"toy-{number}")
+        await exchange(client, "m0", once, f"once-{number}")
+        await exchange(client, f"m{number}", toy, "toy")
     await execute(mall, "UPDATE exchange_items SET is_active = false WHERE id = :i", i=gone)
     await trained(mall)
-    assert await _popular(mall, "last_7_days") == [(tea, 6), (toy, 1)]
+    assert await _popular(mall, "last_7_days") == [(tea, 6), (toy, 3)]
     for audience in ("peers:female:35", "peers:female:any", "peers:any:35"):
         assert await _popular(mall, audience) == [(tea, 5)]
     names = await execute(mall, "SELECT DISTINCT audience FROM popular_items ORDER BY 1")
@@ -340,4 +342,8 @@ async def test_popularity_counts_members(mall: Mall, client: Client, clock: Mova
     await execute(mall, "TRUNCATE popular_items")
     await trained(mall)
     assert await _popular(mall, "last_7_days") == []
-    assert await _popular(mall, "last_30_days") == [(tea, 6), (toy, 1)]
+    assert await _popular(mall, "last_30_days") == [(tea, 6), (toy, 3)]
+    await execute(mall, "UPDATE users SET erased_at = now() WHERE username IN ('m0', 'm5')")
+    await execute(mall, "TRUNCATE popular_items")
+    await trained(mall)
+    assert await _popular(mall, "last_30_days") == [(tea, 4)]
