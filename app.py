@@ -14,7 +14,7 @@ from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
-from resolvers.connections import Connections
+from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.live import SHARED_FIELDS
@@ -77,7 +77,7 @@ def _endpoint(
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,
-        shared=Shared(SHARED_FIELDS, requests.anonymous),
+        shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,

@@ -37,11 +37,8 @@ class Connections:
         The block begins with when the viewer's token expires (epoch seconds), None for nobody's.
         Raises TooManyConnections when they have as many as allowed.
         """
-        viewer = context.viewer
-        if viewer is not None:
-            holder, limit = f"user:{viewer.user_id}", self._per_user
-        else:
-            holder, limit = network_of(context.remote_address), self._per_address
+        viewer, holder = context.viewer, holder_of(context)
+        limit = self._per_user if viewer is not None else self._per_address
         if not await self._leases.take(holder, limit):
             raise TooManyConnections(limit)
         return self._held(holder, viewer.token_expires_at_s if viewer else None)
@@ -52,6 +49,13 @@ class Connections:
             yield ends_at_s
         finally:
             self._leases.give_back(holder)
+
+
+def holder_of(context: Context) -> str:
+    """Whose connection it is: the user's, or the address's of those who do not say who they are."""
+    if context.viewer is not None:
+        return f"user:{context.viewer.user_id}"
+    return network_of(context.remote_address)
 
 
 def network_of(address: str | None) -> str:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
+import structlog
 from graphql import strip_ignored_characters
 
 from resolvers.operation_requests import OperationRequest
@@ -30,14 +31,25 @@ Begin: TypeAlias = Callable[[], AsyncGenerator[Message]]
 MOST_SHARED: Final = 4
 """Different shared streams that one connection may follow. Each is work for the whole process."""
 
+MOST_BEGUN: Final = 8
+"""Different ones in a process that one user, or one address, has begun, on all connections.
+
+Else a few connections of one would take all room, and nobody could begin what an app asks for.
+"""
+
 MOST_RUNNING: Final = 200
 """Different ones in a process, whoever follows them; four periods and a few lengths are 20."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _RETRY_S: Final = 1.0
 """How soon an operation whose result had errors is begun anew."""
 
 _TOO_MANY: Final = refusal(
     COST_LIMITED, f"At most {MOST_SHARED} different streams of this kind on one connection"
+)
+_TOO_MANY_BEGUN: Final = refusal(
+    COST_LIMITED, f"At most {MOST_BEGUN} different streams of this kind of one user or address"
 )
 _NO_ROOM: Final = refusal(COST_LIMITED, "Too many different streams of this kind: ask as others do")
 
@@ -48,6 +60,8 @@ class SharedStreams:
     def __init__(self) -> None:
         """Nobody follows anything yet."""
         self._running: dict[StreamKey, _Running] = {}
+        self._begun = Counter[str]()
+        self._is_known_full = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -55,20 +69,18 @@ class SharedStreams:
         return len(self._running)
 
     async def follow(
-        self, key: StreamKey, begin: Begin, followed: Counter[StreamKey]
+        self, key: StreamKey, begin: Begin, followed: Counter[StreamKey], holder: str
     ) -> AsyncGenerator[Message]:
         """The messages of the operation that is called so, begun if it does not run yet.
 
-        `followed` is what the connection follows already: 4 different at most. The first message
-        is not from before the call.
+        `followed` is what the connection follows already: 4 different at most. `holder` is the user
+        or address that asks: 8 of what runs were begun by them at most. The first message is not
+        from before the call.
         """
-        if key not in followed and len(followed) >= MOST_SHARED:
-            yield _TOO_MANY
+        if refused := self._refusal(key, followed, holder):
+            yield refused
             return
-        if key not in self._running and len(self) >= MOST_RUNNING:
-            yield _NO_ROOM
-            return
-        running = self._join(key, begin)
+        running = self._join(key, begin, holder)
         followed[key] += 1
         try:
             async with aclosing(running.newest.follow(running.ask_anew())) as newest:
@@ -84,10 +96,29 @@ class SharedStreams:
             if not running.followers:
                 self._end(key, running)
 
-    def _join(self, key: StreamKey, begin: Begin) -> "_Running":
+    def _refusal(self, key: StreamKey, followed: Counter[StreamKey], holder: str) -> Message | None:
+        if key not in followed and len(followed) >= MOST_SHARED:
+            return _TOO_MANY
+        if key in self._running:
+            return None
+        if self._begun[holder] >= MOST_BEGUN:
+            return _TOO_MANY_BEGUN
+        if len(self) >= MOST_RUNNING:
+            self._note_full()
+            return _NO_ROOM
+        return None
+
+    def _note_full(self) -> None:
+        """Once until there is room again, not for each of those who are refused."""
+        if not self._is_known_full:
+            _log.warning("shared_streams_full", running=len(self), begun_by=len(self._begun))
+        self._is_known_full = True
+
+    def _join(self, key: StreamKey, begin: Begin, holder: str) -> "_Running":
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = _Running()
+            running = self._running[key] = _Running(holder)
+            self._begun[holder] += 1
             running.task = asyncio.create_task(self._feed(key, running, begin))
             self._tasks.add(running.task)  # asyncio itself holds tasks weakly
             running.task.add_done_callback(self._tasks.discard)
@@ -105,9 +136,18 @@ class SharedStreams:
         """Let nobody join any more: the operation is over, or nobody is left."""
         running.newest.close()
         if self._running.get(key) is running:
-            del self._running[key]
+            self._forget(key, running)
         if running.task is not None and not running.followers:
             running.task.cancel()
+
+    def _forget(self, key: StreamKey, running: "_Running") -> None:
+        """It runs no more, and its holder may begin another, although its task may still end."""
+        del self._running[key]
+        self._begun[running.holder] -= 1
+        if not self._begun[running.holder]:
+            del self._begun[running.holder]
+        if len(self) <= MOST_RUNNING // 2:
+            self._is_known_full = False
 
 
 class _NotBegunError(Exception):
@@ -125,7 +165,8 @@ class _Running:
     while it begins are shown the next beginning, so thousands cost no more than a few do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
         self.followers = 0
         self.newest = Newest[Message]()
         self.task: asyncio.Task[None] | None = None

@@ -47,6 +47,8 @@ class Shared(NamedTuple, Generic[Context]):
 
     fields: frozenset[str]
     make_context: Callable[[], Context]
+    holder_of: Callable[[Context], str]
+    """Who asks, as far as anybody can tell: a user or an address."""
 
 
 class Streams(Generic[Context]):
@@ -89,6 +91,7 @@ class Streams(Generic[Context]):
             key,
             lambda: self._run(prepared, request, shared.make_context()),
             Counter() if followed is None else followed,
+            shared.holder_of(context),
         )
 
     async def _run(

@@ -13,21 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.announcements import Announcement, announce
 from services.users.claims import Claims
 
-_IS_NEWER = "(users.named_at IS NULL OR users.named_at < said.issued_at)"
-# Locked in the order of ids, as movements lock them; what another token changed meanwhile is looked
-# at again, with what is true then.
+# Locked in the order of ids, as movements lock them. Whoever waited for a lock is looked at again
+# by PostgreSQL, with what the other transaction committed: so the WHERE below, once, keeps an older
+# token from bringing its name back, and the UPDATE need not ask again of what is locked by then.
 _RENAME = text(
-    f"""
+    """
     WITH said AS (
         SELECT users.id, said.name, said.issued_at
         FROM unnest(CAST(:subjects AS text[]), CAST(:names AS text[]),
                     CAST(:issued AS timestamptz[])) AS said(subject, name, issued_at)
         JOIN users ON users.external_id = said.subject
-        WHERE users.username <> said.name AND {_IS_NEWER}
+        WHERE users.username <> said.name
+          AND (users.named_at IS NULL OR users.named_at < said.issued_at)
         ORDER BY users.id FOR NO KEY UPDATE OF users
     )
     UPDATE users SET username = said.name, named_at = said.issued_at
-    FROM said WHERE users.id = said.id AND {_IS_NEWER}
+    FROM said WHERE users.id = said.id
     RETURNING users.id
     """
 )

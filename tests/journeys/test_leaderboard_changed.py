@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -116,3 +117,25 @@ async def test_who_completes_one_of_two_keeps_the_other(
             told = json.loads(await socket.recv())
         assert told["id"] == "b"
         assert lines(told["payload"]["data"]) == [(1, "alice", 1001)]
+
+
+async def test_nobody_shuts_others_out_of_boards(mall: Mall, client: Client, alice: int) -> None:
+    """An address may begin eight different ones, over however many sockets; users count apart."""
+    del alice
+    await build(mall)
+    plain = "subscription { leaderboardChanged { totalUsers } }"
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(dial(client)) for _ in range(3)]
+        for socket in sockets:
+            await exchange(socket, greeting(None))
+        for number in range(8):
+            payload = {"query": plain.replace("leader", f"a{number}: leader")}
+            begin = {"id": str(number), "type": "subscribe", "payload": payload}
+            assert (await exchange(sockets[number % 2], begin))["type"] == "next"
+        begin = {"id": "9", "type": "subscribe", "payload": {"query": plain}}
+        refused = await exchange(sockets[2], begin)
+        assert (refused["id"], refused["type"]) == ("9", "error")
+        assert refused["payload"][0]["extensions"] == {"code": "COST_LIMITED"}
+        async with watching(client, plain, as_="alice") as member:
+            assert await member.told() == {"leaderboardChanged": {"totalUsers": 1}}
+            assert (await exchange(sockets[2], begin))["type"] == "next"

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from services.mall import Mall
+from services.transaction import transaction
 from services.users.claims import Claims
+from services.users.renames import rename_users
 from tests.boards import build
 from tests.client import Client
 from tests.factories import add_user, execute, give_points
@@ -108,6 +110,45 @@ async def test_the_newest_of_many_wins(mall: Mall, client: Client, alice: int) -
         ("name-39",)
     ]
     assert await on_the_board(client) == ["name-39"]
+
+
+def says(name: str, age_s: float) -> Claims:
+    """What a token of alice says that was issued some seconds ago."""
+    return Claims("alice", frozenset(), name, None, None, 0, time.time() - age_s)
+
+
+_NAME = "SELECT username FROM users WHERE id = :id"
+
+
+async def test_an_older_token_comes_too_late_in_another_process(mall: Mall, alice: int) -> None:
+    """Each in a transaction of its own, the newer first: there is nothing to compare them by but
+    what is written.
+    """
+    for name, age_s in (("Newer", 50), ("Older", 60)):
+        async with transaction(mall.stores.write) as session:
+            await rename_users(session, [says(name, age_s)])
+        assert await execute(mall, _NAME, id=alice) == [("Newer",)]
+
+
+@pytest.mark.parametrize(("age_s", "name"), [(60, "First"), (40, "Second")])
+async def test_a_token_waits_for_another_and_is_compared_with_it(
+    mall: Mall, alice: int, age_s: float, name: str
+) -> None:
+    """It began when the other's name was not to be seen yet."""
+    waiting = """SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+    async def rename_second() -> None:
+        async with transaction(mall.stores.write) as session:
+            await rename_users(session, [says("Second", age_s)])
+
+    async with transaction(mall.stores.write) as session, asyncio.timeout(10):
+        await rename_users(session, [says("First", 50)])
+        second = asyncio.create_task(rename_second())
+        while await execute(mall, waiting) != [(1,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await second
+    assert await execute(mall, _NAME, id=alice) == [(name,)]
 
 
 async def test_whom_nobody_named_is_named(mall: Mall, client: Client) -> None:

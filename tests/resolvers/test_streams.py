@@ -155,7 +155,7 @@ def describe_error(error: Exception) -> Description | None:
 @pytest.fixture
 def streams(operations: Operations, runs: Runs) -> Streams[Asker]:
     shared = frozenset({"who", "dull", "broken", "flaky", "counted"})
-    return Streams(operations, Shared(shared, lambda: Asker(None, runs)))
+    return Streams(operations, Shared(shared, lambda: Asker(None, runs), lambda a: str(a.name)))
 
 
 FLAKY = "subscription { flaky }"
@@ -333,6 +333,47 @@ async def test_a_process_runs_so_many_different_ones(
     assert not (await anext(opened[-1])).is_failure
     for each in opened:
         await each.aclose()
+
+
+async def test_one_holder_begins_a_few_over_however_many_connections(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nobody takes all room. They can join what others began; and begin when one has ended."""
+    monkeypatch.setattr("resolvers.shared_streams.MOST_BEGUN", 3)
+    opened = [room.open(WHO, "mallory", start=number) for number in range(3)]
+    await asyncio.gather(*map(anext, opened))
+    refused = [message async for message in room.open(WHO, "mallory", start=3)]
+    assert [(message.is_failure, "COST_LIMITED" in message.text) for message in refused] == [
+        (True, True)
+    ]
+    for name, start in (("alice", 3), ("mallory", 3), ("mallory", 0)):
+        opened.append(room.open(WHO, name, start=start))
+        assert not (await anext(opened[-1])).is_failure
+    await opened.pop(1).aclose()
+    opened.append(room.open(WHO, "mallory", start=4))
+    assert not (await anext(opened[-1])).is_failure
+    # Who leaves what others still follow has begun it all the same.
+    opened.append(room.open(WHO, "alice", start=2))
+    await anext(opened[-1])
+    await opened.pop(1).aclose()
+    assert (await anext(room.open(WHO, "mallory", start=5))).is_failure
+    for each in opened:
+        await each.aclose()
+    assert (len(room.streams.shared), room.streams.shared._begun) == (0, {})
+
+
+async def test_a_full_process_says_so_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it refuses; and again when it was half empty meanwhile."""
+    monkeypatch.setattr("resolvers.shared_streams.MOST_RUNNING", 2)
+    for _ in range(2):
+        opened = [room.open(WHO, start=number) for number in range(2)]
+        await asyncio.gather(*map(anext, opened))
+        with capture_logs() as logs:
+            for number in range(2, 5):
+                assert (await anext(room.open(WHO, start=number))).is_failure
+        assert [line["event"] for line in logs] == ["shared_streams_full"]
+        for each in opened:
+            await each.aclose()
 
 
 async def test_an_error_takes_no_good_results_place(

@@ -4,11 +4,13 @@ Two `Leases` on one Redis are two processes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from models.stores import create_redis
@@ -124,6 +126,69 @@ async def test_without_redis_each_process_counts_for_itself() -> None:
             assert await leases.take("alice", LIMIT)
     assert [line["event"] for line in logs] == ["connections_counted_alone"]
     await nowhere.aclose()
+
+
+@pytest.fixture
+async def parted(redis_url: str) -> AsyncIterator[Redis]:
+    """Another client, which a test may part from its server."""
+    client = create_redis(StoreSettings(redis_url=redis_url))
+    yield client
+    await client.aclose()
+
+
+@contextmanager
+def away(redis: Redis) -> Iterator[None]:
+    """Meanwhile this client finds no Redis; others do."""
+    there, nowhere = redis.connection_pool, StoreSettings(redis_url="redis://127.0.0.1:1")
+    redis.connection_pool = create_redis(nowhere).connection_pool
+    yield
+    redis.connection_pool = there
+
+
+async def test_what_was_given_while_redis_was_away_counts_when_it_is_back(
+    redis: Redis, parted: Redis
+) -> None:
+    """Redis has forgotten nothing and counts the process as alive: it is told what changed."""
+    async with open_leases(parted) as here, open_leases(redis) as there:
+        assert await here.take("bob", LIMIT)
+        with capture_logs() as logs, away(parted):
+            for _ in range(LIMIT):  # the first notices that it is away, the others know
+                assert await here.take("alice", LIMIT)
+        assert [line["event"] for line in logs] == ["connections_counted_alone"]
+
+        async def is_told() -> bool:
+            return not here._is_away
+
+        await until(is_told)
+        assert not await there.take("alice", LIMIT)
+        assert await there.take("bob", LIMIT)
+
+
+async def test_what_was_asked_for_and_not_heard_is_put_right(
+    processes: tuple[Leases, Leases], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis counted a place, the answer was lost, and whoever asked has gone: nobody holds it."""
+    has_run, is_lost, execute = asyncio.Event(), asyncio.Event(), Pipeline.execute
+
+    async def execute_and_lose(pipeline: Pipeline) -> None:
+        monkeypatch.setattr(Pipeline, "execute", execute)
+        await execute(pipeline)
+        has_run.set()
+        await is_lost.wait()
+        raise RedisConnectionError("the answer was lost")
+
+    here, there = processes
+    monkeypatch.setattr(Pipeline, "execute", execute_and_lose)
+    with capture_logs():
+        asking = asyncio.ensure_future(here.take("alice", 1))
+        await has_run.wait()
+        assert not await there.take("alice", 1)
+        asking.cancel()
+        is_lost.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await until(lambda: there.take("alice", 1))
+    assert (len(here), len(there)) == (0, 1)
 
 
 async def test_who_leaves_while_asking_takes_no_place(processes: tuple[Leases, Leases]) -> None:
