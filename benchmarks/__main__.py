@@ -30,8 +30,7 @@ MOVEMENTS_PER_SECOND = 200
 """Of the mall while many watch a board."""
 
 
-def main() -> None:
-    """Run them all."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -46,7 +45,12 @@ def main() -> None:
     parser.add_argument(
         "--interactions", type=int, default=1_000_000, help="to recommend by; 0 leaves it out"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run them all."""
+    options = _options()
     with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
         Path(directory).chmod(0o755)  # the database server may run as a user of its own
         print(f"Filling a mall with {options.users:,} members and {ITEMS:,} items ...", flush=True)
