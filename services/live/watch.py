@@ -95,6 +95,11 @@ class Watch(Generic[KeyT, ValueT]):
             self._are_all_touched = True
             self._wake.set()
 
+    def show_again(self) -> None:
+        """Show the same values once more: what is made of them may depend on the time."""
+        for watched in self._watched.values():
+            watched.newest.repeat()
+
     async def aclose(self) -> None:
         """Read no more; whoever still follows waits for ever."""
         if self._reader is not None:
