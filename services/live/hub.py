@@ -131,7 +131,7 @@ class Hub:
             await asyncio.sleep(min(rest_s, self._until_midnight_s()))
             self._touch_all()
             # The same lines may say something else by now: a membership ends by the clock.
-            self.boards.show_again()
+            self.boards.show_all()
 
     def _until_midnight_s(self) -> float:
         """Until the mall's day ends, and with it perhaps a week or a month."""

@@ -62,11 +62,6 @@ class Newest(Generic[ValueT]):
         self._value, self._look = value, look
         self._wake_beginning()
 
-    def repeat(self) -> None:
-        """Show who follows the same value once more, if there is one."""
-        if not self.is_empty:
-            self.put(self.value, self._look)
-
     def fail(self, look: int, failure: Exception) -> None:
         """That look found nothing: who waits to begin is told; who follows goes on."""
         self._failed_look, self._failure = look, failure
