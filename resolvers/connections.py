@@ -4,10 +4,14 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv6Address, ip_address
 
+import structlog
+
 from schema.context import Context
 from services.errors import MallError
 from services.live.leases import Leases
 from settings import ServerSettings
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class TooManyConnections(MallError):
@@ -26,6 +30,7 @@ class Connections:
         self._leases = leases
         self._per_user = settings.connections_per_user
         self._per_address = settings.connections_per_address
+        self._is_proxy_noted = False
 
     def __len__(self) -> int:
         """How many connections to this process are open."""
@@ -40,8 +45,16 @@ class Connections:
         viewer, holder = context.viewer, holder_of(context)
         limit = self._per_user if viewer is not None else self._per_address
         if not await self._leases.take(holder, limit):
+            if viewer is None:
+                self._note_proxy(context.remote_address)
             raise TooManyConnections(limit)
         return self._held(holder, viewer.token_expires_at_s if viewer else None)
+
+    def _note_proxy(self, address: str | None) -> None:
+        """Say once that all may share the limit of a proxy that is not set up (running.md)."""
+        if not self._is_proxy_noted and _is_private(address):
+            self._is_proxy_noted = True
+            _log.warning("private_address_at_limit", address=address, limit=self._per_address)
 
     @contextmanager
     def _held(self, holder: str, ends_at_s: float | None) -> Generator[float | None]:
@@ -67,3 +80,11 @@ def network_of(address: str | None) -> str:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
         return f"address:{int(parsed) >> 64:x}"
     return f"address:{getattr(parsed, 'ipv4_mapped', None) or parsed}"
+
+
+def _is_private(address: str | None) -> bool:
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_private

@@ -130,6 +130,8 @@ class Hub:
             rest_s = self._heal_every_s * random.uniform(1 - _HEAL_EARLIER, 1)  # noqa: S311
             await asyncio.sleep(min(rest_s, self._until_midnight_s()))
             self._touch_all()
+            # The same lines may say something else by now: a membership ends by the clock.
+            self.boards.show_all()
 
     def _until_midnight_s(self) -> float:
         """Until the mall's day ends, and with it perhaps a week or a month."""

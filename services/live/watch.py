@@ -95,6 +95,15 @@ class Watch(Generic[KeyT, ValueT]):
             self._are_all_touched = True
             self._wake.set()
 
+    def show_all(self) -> None:
+        """Read whatever is watched anew, and show also what is no news.
+
+        What is made of a value may depend on the time.
+        """
+        for watched in self._watched.values():
+            watched.is_shown_anyway = True
+        self.touch_all()
+
     async def aclose(self) -> None:
         """Read no more; whoever still follows waits for ever."""
         if self._reader is not None:
@@ -168,7 +177,9 @@ class Watch(Generic[KeyT, ValueT]):
         if watched is None:  # everybody left while it was read
             return
         newest = watched.newest
-        if newest.is_empty or not self._is_same(newest.value, value):
+        is_news = newest.is_empty or not self._is_same(newest.value, value)
+        if is_news or watched.is_shown_anyway:
+            watched.is_shown_anyway = False
             newest.put(value, look)
         else:
             newest.refresh(value, look)  # what is no news may differ all the same
@@ -195,8 +206,9 @@ class Watch(Generic[KeyT, ValueT]):
 class _Watched(Generic[ValueT]):
     """A value and how many follow it."""
 
-    __slots__ = ("followers", "newest")
+    __slots__ = ("followers", "is_shown_anyway", "newest")
 
     def __init__(self) -> None:
         self.followers = 0
+        self.is_shown_anyway = False
         self.newest = Newest[ValueT | None]()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from services.mall import Mall
 from tests.boards import build
 from tests.client import Client
-from tests.factories import add_user, give_points
+from tests.clock import MovableClock
+from tests.factories import add_user, execute, give_points
 from tests.journeys.sockets import dial, exchange, greeting, watching
 
 BOARD = """subscription ($top: Int! = 10) {
@@ -139,3 +141,21 @@ async def test_nobody_shuts_others_out_of_boards(mall: Mall, client: Client, ali
         async with watching(client, plain, as_="alice") as member:
             assert await member.told() == {"leaderboardChanged": {"totalUsers": 1}}
             assert (await exchange(sockets[2], begin))["type"] == "next"
+
+
+async def test_a_membership_that_ended_is_not_shown_on(
+    mall: Mall, client: Client, alice: int, clock: MovableClock
+) -> None:
+    """Found when the mall looks after what it shows, though the lines are the same as before."""
+    clock.now = datetime(2026, 11, 20, 15, 59, 59, 500_000, tzinfo=UTC)
+    await build(mall)
+    ends_at = clock.now + timedelta(milliseconds=200)
+    await execute(mall, "INSERT INTO user_vip VALUES (:u, 2, :ends)", u=alice, ends=ends_at)
+    levels = "subscription { leaderboardChanged(top: 1) { entries { user { vipLevel } } } }"
+    async with watching(client, levels) as firsts:
+        told = await firsts.told()
+        assert told["leaderboardChanged"]["entries"] == [{"user": {"vipLevel": 2}}]
+        clock.advance(milliseconds=300)
+        told = await firsts.told()
+        assert told["leaderboardChanged"]["entries"] == [{"user": {"vipLevel": 0}}]
+    await execute(mall, "DELETE FROM user_vip")  # nobody bought it, say the books

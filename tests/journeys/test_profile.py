@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from services.announcements import Announcement, noted
 from services.mall import Mall
+from services.transaction import transaction
+from services.users.update_profile import ProfileChanges, update_profile
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_user, execute, fingerprint_of_database
@@ -189,3 +192,24 @@ async def test_the_rules_of_points_in_numbers_and_words(client: Client) -> None:
         texts, (["7、3和1", "5%", "30 天"], ["7, 3, and 1 days", "5%", "30 days"]), strict=True
     ):
         assert all(fact in explanation for fact in (expiry, *facts)), explanation
+
+
+async def test_only_another_picture_is_announced(mall: Mall) -> None:
+    """Whoever sends the whole profile again makes nobody read boards anew."""
+    alice = await add_user(mall)
+    one, other = "https://a.example/1.png", "https://a.example/2.png"
+    steps: list[tuple[ProfileChanges, bool]] = [
+        ({"avatar_url": None}, False),
+        ({"avatar_url": one}, True),
+        ({"avatar_url": one, "birth_year": 1990}, False),
+        ({"birth_year": 1991}, False),
+        ({"avatar_url": other}, True),
+        ({"avatar_url": None}, True),
+        ({}, False),
+    ]
+    for changes, is_announced in steps:
+        async with transaction(mall.stores.write) as session:
+            user = await update_profile(session, alice, changes, mall.clock(), mall.zone)
+            noted_on_it = noted(session.info)
+        assert noted_on_it == (Announcement(profiles=True) if is_announced else None), changes
+        assert user.avatar_url == changes.get("avatar_url", user.avatar_url)
