@@ -10,10 +10,11 @@ from alembic import op
 revision = "0027"
 down_revision = "0025"
 
-# As `services.recommendations.interests.fold_interest` does.
+# As `services.recommendations.interests.fold_interest` does. The cost is what it takes to do so for
+# every item there is: a plan that is made before the interests are known must not choose that.
 _FUNCTION = r"""
 CREATE FUNCTION folded_interests(tags text[], category text) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 10000
 RETURN (
     SELECT array_agg(btrim(regexp_replace(
         casefold(normalize(name, NFKC) COLLATE pg_unicode_fast), '\s+', ' ', 'g')))

@@ -108,28 +108,47 @@ _FITTING = """
     WHERE run_id = :run_id AND interest = ANY(CAST(:interests AS text[]))
     GROUP BY fitting.item_id
 """
-# As they are tagged now; what the night knew of them orders them, then popularity. What costs too
-# much or too little is left out before they are ordered, whatever else OFFERED asks after it, item
-# by item until there are enough: OFFSET keeps the two apart.
-_TAGGED = """(
-    SELECT item.*, row_number() OVER (ORDER BY {order}, item.id) AS place
-    FROM exchange_items item {joins}
-    WHERE item.is_active AND folded_interests(item.tags, item.category)
-          && CAST(:interests AS text[])
-      AND item.points BETWEEN CAST(:least_points AS bigint) AND CAST(:most_points AS bigint)
-    ORDER BY place OFFSET 0
-) item"""
-_INTERESTS = _rung(
-    Rung.INTERESTS,
-    _TAGGED.format(
-        order="coalesce(fit.weight, 0) DESC, popular.rank",
-        joins=f"""
-            LEFT JOIN ({_FITTING}) fit ON fit.item_id = item.id
-            LEFT JOIN popular_items popular ON popular.item_id = item.id
-                AND popular.run_id = :run_id AND popular.audience = '{LAST_7_DAYS.audience}'""",
-    ),
-    "item.place",
-)
+# What the night knew of items: their weight for the interests, and places among the popular.
+_KNOWN = f"""
+    UNION ALL SELECT item_id, false, weight, NULL FROM ({_FITTING}) fitting
+    UNION ALL SELECT item_id, false, 0, rank FROM popular_items
+    WHERE run_id = :run_id AND audience = '{LAST_7_DAYS.audience}'
+"""
+
+
+def _interests(known: str) -> str:
+    """What bears an interest now, in the order of what is `known`.
+
+    OFFSET 0 keeps the steps apart, whatever the planner thinks of an interest that it does not
+    know yet: what bears it is found by its index, then ordered, then looked up in that order until
+    enough of it is offered.
+    """
+    return f"""(
+        SELECT {Rung.INTERESTS} AS rung, fit.place AS key, item.id AS tie, {OFFERED_COLUMNS}
+        FROM (
+            SELECT item_id, row_number() OVER (
+                ORDER BY sum(weight) DESC, min(rank), item_id) AS place
+            FROM (
+                (SELECT id AS item_id, true AS is_borne, CAST(0 AS real) AS weight,
+                        CAST(NULL AS integer) AS rank
+                 FROM (SELECT id, points FROM exchange_items
+                       WHERE is_active AND folded_interests(tags, category)
+                             && CAST(:interests AS text[])
+                       OFFSET 0) bearing
+                 WHERE points BETWEEN CAST(:least_points AS bigint)
+                                  AND CAST(:most_points AS bigint))
+                {known}
+            ) told
+            GROUP BY item_id HAVING bool_or(is_borne)
+            ORDER BY place OFFSET 0
+        ) fit
+        CROSS JOIN LATERAL (SELECT * FROM exchange_items WHERE id = fit.item_id OFFSET 0) item
+        WHERE {_STILL_OFFERED}
+        ORDER BY fit.place LIMIT :most
+    )"""
+
+
+_INTERESTS = _interests(_KNOWN)
 _PEERS = _popular(Rung.PEERS, "unnest(CAST(:peers AS text[]))")
 _POPULAR = _popular(Rung.POPULAR, f"unnest(ARRAY['{LAST_7_DAYS.audience}'])")
 _POPULAR_BEFORE = _popular(Rung.POPULAR_BEFORE, f"unnest(ARRAY['{LAST_30_DAYS.audience}'])")
@@ -162,7 +181,7 @@ _CHEAPER = _walk(
     "item.points DESC, item.id DESC",
 )
 # Before the first training.
-_ONLY_TAGGED = _rung(Rung.INTERESTS, _TAGGED.format(order="item.is_active", joins=""), "item.place")
+_ONLY_TAGGED = _interests("")
 # Ids of exchanges rise with time.
 _EXCHANGED_LATELY = _rung(
     Rung.POPULAR,
