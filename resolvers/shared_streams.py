@@ -4,9 +4,10 @@ One execution and one encoding each time it changes, however many sockets show i
 """
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +18,7 @@ from graphql import strip_ignored_characters
 from resolvers.operation_requests import OperationRequest
 from resolvers.stream_messages import Message, refusal
 from resolvers.transport_errors import COST_LIMITED
+from services.backoff import pause_s
 from services.live.newest import Newest
 
 StreamKey: TypeAlias = tuple[str, str | None, bytes]
@@ -43,7 +45,8 @@ MOST_RUNNING: Final = 200
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _RETRY_S: Final = 1.0
-"""How soon an operation whose result had errors is begun anew."""
+_LONGEST_RETRY_S: Final = 30.0
+"""How soon an operation whose result had errors is begun anew: at first, and after many times."""
 
 _TOO_MANY: Final = refusal(
     COST_LIMITED, f"At most {MOST_SHARED} different streams of this kind on one connection"
@@ -171,6 +174,7 @@ class _Running:
         self.newest = Newest[Message]()
         self.task: asyncio.Task[None] | None = None
         self._runs = 0
+        self._failures = 0
         self._is_asked_anew = asyncio.Event()
         self._has_begun = asyncio.Event()
 
@@ -188,9 +192,23 @@ class _Running:
         self._is_asked_anew.clear()
         self._has_begun.clear()
         is_over, has_failed = await _first_of(self._pass_on(begin()), self._until_asked_anew())
+        self._failures = self._failures + 1 if has_failed else 0
         if has_failed:
-            await asyncio.sleep(_RETRY_S)
+            await self._rest()
         return has_failed or not is_over
+
+    async def _rest(self) -> None:
+        """Ever longer while attempts fail; no longer than at first once somebody joins."""
+        await asyncio.sleep(_RETRY_S)
+        whole_s = pause_s(
+            self._failures,
+            random.random(),  # noqa: S311 - only to spread them
+            first_s=_RETRY_S,
+            longest_s=_LONGEST_RETRY_S,
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, whole_s - _RETRY_S)):
+                await self._is_asked_anew.wait()
 
     async def _until_asked_anew(self) -> tuple[bool, bool]:
         await self._has_begun.wait()

@@ -248,6 +248,27 @@ async def test_who_joins_what_cannot_begin_is_told_and_others_are_not(
         assert (await following).text == '{"data":{"counted":1}}'
 
 
+async def test_what_fails_again_and_again_is_tried_ever_less_often(
+    room: Room, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow machine tries less often still; at first it would be a hundred times a second."""
+    monkeypatch.setattr("resolvers.shared_streams._RETRY_S", 0.01)
+    counting = "subscription { counted }"
+    async with aclosing(room.open(counting)) as first:
+        await anext(first)
+        following = asyncio.ensure_future(anext(first))
+        runs.is_away = True
+        with capture_logs():
+            assert [message.is_failure async for message in room.open(counting)] == [True]
+            before = runs.asked
+            await asyncio.sleep(1)
+            assert runs.asked - before < 20
+        runs.is_away, runs.counted = False, 1
+        async with aclosing(room.open(counting)) as last:  # who joins need not wait as long
+            assert (await anext(last)).text == '{"data":{"counted":1}}'
+        assert (await following).text == '{"data":{"counted":1}}'
+
+
 async def test_what_asks_for_something_else_is_another_stream(room: Room, runs: Runs) -> None:
     """Another variable, document, or name; not the order of variables, nor what means nothing."""
     two = "subscription A { who } subscription B { who }"

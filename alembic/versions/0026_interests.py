@@ -1,13 +1,13 @@
 """Items by their interests: the tags and the category of each, folded, in an index.
 
-Revision: 0027, after 0025
+Revision: 0026, after 0025
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0027"
+revision = "0026"
 down_revision = "0025"
 
 # As `services.recommendations.interests.fold_interest` does. The cost is what it takes to do so for
