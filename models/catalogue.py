@@ -67,7 +67,7 @@ class ExchangeItem(Base):
             postgresql_using="gin",
             postgresql_where=text("is_active"),
         ),
-        # A function of migration 0027: as services.recommendations.interests folds them.
+        # A function of migration 0026: as services.recommendations.interests folds them.
         Index(
             "ix_exchange_items_interests",
             text("folded_interests(tags, category)"),
