@@ -18,7 +18,7 @@ _CHOSEN = """
                + CASE WHEN random() < 0.7 THEN (1 + (n * 7919) % {users}) % {tastes}
                       ELSE floor(random() * {tastes})::bigint END) AS item_id,
            now() - random() * interval '180 days' AS at
-    FROM generate_series(1, {rows}) n
+    FROM generate_series(CAST(1 AS bigint), {rows}) n
 """
 _STATEMENTS = {
     "exchanges": """

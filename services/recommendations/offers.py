@@ -37,11 +37,12 @@ OFFERED = f"""
     AND {HAS_CODE}
 """
 """Whether a row `item` of exchange_items is offered, by the parameters of a `Budget`."""
+# OFFSET 0: looked up one after the other in their order, until enough are offered.
 _FIRST = text(
     f"""
     SELECT {OFFERED_COLUMNS}
     FROM unnest(CAST(:item_ids AS bigint[])) WITH ORDINALITY AS wanted(id, place)
-    JOIN exchange_items item ON item.id = wanted.id
+    CROSS JOIN LATERAL (SELECT * FROM exchange_items WHERE id = wanted.id OFFSET 0) item
     WHERE {OFFERED} ORDER BY wanted.place LIMIT :most
     """
 )
