@@ -62,6 +62,12 @@ class Item(Listing):
         return self.type is ExchangeItemType.COUPON and self.config.get("generate") is not True
 
 
+DRAWS_CODES = (
+    "(item.type = 'coupon' AND item.config -> 'generate' IS DISTINCT FROM CAST('true' AS jsonb))"
+)
+"""`Item.draws_codes` of a row `item` of exchange_items."""
+
+
 class OutOfStock(Refusal):
     """The last unit is gone."""
 

@@ -15,8 +15,7 @@ POPULARITY_DAYS = 7
 """Today and the six days of the mall before it."""
 
 
-def first_day(now: datetime, zone: ZoneInfo) -> date:
-    """The first of the days of the mall that count."""
+def _first_day(now: datetime, zone: ZoneInfo) -> date:
     return local_day(now, zone) - timedelta(days=POPULARITY_DAYS - 1)
 
 
@@ -27,7 +26,7 @@ def popularity(now: datetime, zone: ZoneInfo) -> Subquery:
             ItemDailyExchanges.item_id,
             func.sum(ItemDailyExchanges.exchanges).label("exchanges"),
         )
-        .where(ItemDailyExchanges.day >= first_day(now, zone))
+        .where(ItemDailyExchanges.day >= _first_day(now, zone))
         .group_by(ItemDailyExchanges.item_id)
         .subquery("popularity")
     )
@@ -41,7 +40,7 @@ async def exchange_counts(
         select(ItemDailyExchanges.item_id, func.sum(ItemDailyExchanges.exchanges))
         .where(
             among(ItemDailyExchanges.item_id, item_ids),
-            ItemDailyExchanges.day >= first_day(now, zone),
+            ItemDailyExchanges.day >= _first_day(now, zone),
         )
         .group_by(ItemDailyExchanges.item_id)
     )

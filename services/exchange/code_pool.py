@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.exchange import CodeStatus, CouponCode
 from services.bulk import Writes
-from services.catalogue.items import Item
+from services.catalogue.items import DRAWS_CODES, Item
 from services.exchange.decide import ExchangeRequest, Settlement
 from services.exchange.rewards import Coupon, FreshCode
 from services.identifiers import new_id
@@ -32,9 +32,8 @@ DRAW = text(
 )
 
 # A stock of codes counts those that have expired until the clean-up comes by. Sought as above.
-HAS_CODE = """
-    (item.type <> 'coupon' OR item.config -> 'generate' IS NOT DISTINCT FROM CAST('true' AS jsonb)
-     OR EXISTS (
+HAS_CODE = f"""
+    (NOT {DRAWS_CODES} OR EXISTS (
         SELECT FROM coupon_codes
         WHERE item_id >= item.id AND item_id <= item.id AND status = 'unused'
           AND (expires_at IS NULL OR expires_at > :now)))

@@ -1,9 +1,6 @@
 """What the books say was given and earned, against what was: a part of `ledger verify`."""
 
-_DRAWS_CODES = (
-    "(item.type = 'coupon' AND item.config -> 'generate' IS DISTINCT FROM CAST('true' AS jsonb))"
-)
-"""As `services.catalogue.items.Item.draws_codes` says."""
+from services.catalogue.items import DRAWS_CODES
 
 REWARD_CHECKS: dict[str, str] = {
     "an exchange was not paid as booked": """
@@ -44,7 +41,7 @@ REWARD_CHECKS: dict[str, str] = {
         LEFT JOIN (SELECT item_id, count(*) FILTER (WHERE status = 'unused') AS unused,
                      count(*) FILTER (WHERE status = 'issued') AS issued
               FROM coupon_codes GROUP BY item_id) codes ON codes.item_id = item.id
-        WHERE (codes.item_id IS NOT NULL OR {_DRAWS_CODES})
+        WHERE (codes.item_id IS NOT NULL OR {DRAWS_CODES})
           AND (item.stock <> coalesce(codes.unused, 0)
                OR item.total_stock - item.stock <> coalesce(codes.issued, 0))
     """,
@@ -55,7 +52,7 @@ REWARD_CHECKS: dict[str, str] = {
         JOIN exchanges exchange ON exchange.id = coupon.exchange_id
         JOIN exchange_items item ON item.id = exchange.item_id
         LEFT JOIN coupon_codes code ON code.item_id = item.id AND code.code = coupon.code
-        WHERE {_DRAWS_CODES} AND (code.status IS DISTINCT FROM 'issued'
+        WHERE {DRAWS_CODES} AND (code.status IS DISTINCT FROM 'issued'
                                   OR code.exchange_id <> exchange.id)
     """,
     "a coupon is not the code that was issued": """

@@ -40,7 +40,8 @@ _FAIL_KILLED = text(
     UPDATE recommendation_runs SET state = 'failed', finished_at = :now WHERE state = 'training'
     """
 )
-_CURRENT = text("SELECT id FROM recommendation_runs WHERE state = 'ready' ORDER BY id DESC LIMIT 1")
+CURRENT_RUN = "SELECT id FROM recommendation_runs WHERE state = 'ready' ORDER BY id DESC LIMIT 1"
+"""A query for the run to recommend by: no row before the first one."""
 # All but the newest that is ready and the one before.
 _OLD = text(
     """
@@ -113,11 +114,6 @@ async def end_run(
     facts = {"id": run_id, "state": state, "figures": orjson.dumps(figures).decode(), "now": now}
     if (await session.execute(_END, facts)).one_or_none() is None:
         raise RunLost(f"run {run_id}")
-
-
-async def current_run(session: AsyncSession) -> int | None:
-    """The run to recommend by; None before the first one."""
-    return (await session.execute(_CURRENT)).scalar_one_or_none()
 
 
 async def old_runs(session: AsyncSession) -> Sequence[int]:

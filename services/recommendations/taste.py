@@ -20,6 +20,7 @@ from services.recommendations.interactions import (
     decay,
 )
 from services.recommendations.interests import fold_interest
+from services.recommendations.runs import CURRENT_RUN
 
 NEWEST_OF_A_SIGNAL = 30
 """Items that a member exchanged, wished for or viewed last are looked at, so many of each: what is
@@ -51,8 +52,7 @@ _TASTE = text(
     f"""
     SELECT users.gender, users.birth_year, users.interests,
            coalesce(users.suspended_until > :now, false) AS is_suspended,
-           (SELECT id FROM recommendation_runs WHERE state = 'ready' ORDER BY id DESC LIMIT 1)
-               AS run_id,
+           ({CURRENT_RUN}) AS run_id,
            done.signal, done.item_id, done.moments, item.category
     FROM users
     LEFT JOIN LATERAL (

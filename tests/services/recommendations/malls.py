@@ -4,8 +4,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import text
+
 from services.mall import Mall
-from services.recommendations.runs import current_run
+from services.recommendations.runs import CURRENT_RUN
 from services.recommendations.train import Trained, train
 from tests.factories import add_item, execute
 
@@ -48,7 +50,7 @@ async def trained(mall: Mall) -> Trained:
 async def run_now(mall: Mall) -> int | None:
     """The run to recommend by."""
     async with mall.stores.read() as session:
-        return await current_run(session)
+        return (await session.execute(text(CURRENT_RUN))).scalar_one_or_none()
 
 
 async def found_by(mall: Mall, run_id: int) -> list[Any]:
