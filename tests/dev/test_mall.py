@@ -44,7 +44,8 @@ def commands_of(program: Program) -> dict[str, psutil.Process]:
     for child in psutil.Process(program.pid).children():
         with suppress(psutil.NoSuchProcess):
             words = child.cmdline()
-            if words[-1] in _COMMANDS:
+            # None at the instant in which the launcher becomes the command.
+            if words and words[-1] in _COMMANDS:
                 found[words[-1]] = child
     return found
 
@@ -54,10 +55,10 @@ def test_whatever_ends_it_leaves_nothing(
     which: signal.Signals, running: Program, eventually: Callable[..., None]
 ) -> None:
     """Ctrl-C, SIGTERM, and even a kill that cannot be noticed."""
+    eventually(lambda: set(commands_of(running)) == set(_COMMANDS))
     family = psutil.Process(running.pid).children(recursive=True)
-    assert set(commands_of(running)) == set(_COMMANDS)
     running.send_signal(which)
-    assert running.wait(timeout=60) == (-which if which is signal.SIGKILL else 0)
+    assert running.wait(timeout=120) == (-which if which is signal.SIGKILL else 0)
     eventually(lambda: not any(process.is_running() for process in family), 30)
 
 

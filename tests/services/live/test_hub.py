@@ -9,6 +9,7 @@ import pytest
 
 from models.leaderboard import LeaderboardPeriod
 from services.announcements import Announcement, announce
+from services.leaderboard.boards import CHANNEL
 from services.live.hub import Hub, open_hub
 from services.live.places import read_boards
 from services.mall import Mall
@@ -36,6 +37,13 @@ async def tell(mall: Mall, *user_ids: int, ranked: bool = False) -> None:
         announce(session, Announcement(moved=moved, ranked=moved if ranked else set()))
 
 
+async def listening(mall: Mall) -> None:
+    """Wait until a hub listens: what is announced from now on, it hears."""
+    async with asyncio.timeout(30):
+        while not dict(await mall.stores.redis.pubsub_numsub(CHANNEL))[CHANNEL]:
+            await asyncio.sleep(0.01)
+
+
 def balance_reads(statements: Statements) -> int:
     return sum(seen.startswith("SELECT users.id AS user_id") for seen in statements.seen)
 
@@ -51,8 +59,11 @@ async def test_many_balances_are_one_statement(
     following = [hub.follow_balance(user) for user in users for _ in range(2)]
     first = await asyncio.gather(*map(anext, following))
     assert [balance and balance.available for balance in first] == [5] * 2 * MEMBERS
+    await listening(mall)
+    await give_points(mall, users[1], 1)
+    # What the beginning of listening touched was read before, or along with it.
+    assert (await anext(following[2])) != first[2]
     moved = users[::2]
-    await asyncio.sleep(0.5)  # what the beginning of listening touched is through
     clock.advance(days=800)  # all points have ended, which nobody announces
     statements.seen.clear()
     await tell(mall, *moved, 10**15)
