@@ -79,6 +79,7 @@ def _endpoint(
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
+        max_cost=mall.settings.graphql.max_cost,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,

@@ -4,19 +4,15 @@ What depends on the text alone is found out here, once for every document that i
 are one tuple made at import, so nothing is built per request and the cache really hits.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from graphql import (
     ASTValidationRule,
     DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
     OperationType,
     parse,
@@ -26,7 +22,14 @@ from graphql import (
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
-from resolvers.limits import MAX_COMMENTS, MAX_SOURCE_CHARACTERS, MAX_TOKENS, check_limits
+from resolvers.cost import Price, price_operations
+from resolvers.limits import (
+    MAX_COMMENTS,
+    MAX_SOURCE_CHARACTERS,
+    MAX_TOKENS,
+    check_limits,
+    root_fields,
+)
 from resolvers.transport_errors import PARSE_FAILED, VALIDATION_FAILED, mark
 
 # Each error rescans the text for its line and may search the schema for a likely name.
@@ -52,6 +55,7 @@ class PreparedOperation:
     """Each once, in whatever fragments it stands."""
     variables: frozenset[str]
     """The names it declares."""
+    price: Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def prepare_document(schema: GraphQLSchema, source: str) -> PreparedDocument:
     if errors:
         marked = tuple(mark(error, VALIDATION_FAILED) for error in errors)
         return PreparedDocument(_NO_DOCUMENT, marked)
-    return PreparedDocument(document, operations=_operations(document))
+    return PreparedDocument(document, operations=_operations(schema, document))
 
 
 _NO_DOCUMENT: Final = DocumentNode(definitions=())
@@ -93,9 +97,12 @@ def _validate(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLErro
     return validate(schema, document, _RULES, max_errors=_MAX_VALIDATION_ERRORS)
 
 
-def _operations(document: DocumentNode) -> dict[str | None, PreparedOperation]:
+def _operations(
+    schema: GraphQLSchema, document: DocumentNode
+) -> dict[str | None, PreparedOperation]:
     nodes = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    prepared = [_prepare_operation(document, node) for node in nodes]
+    prices = price_operations(schema, document, nodes)
+    prepared = [_prepare(document, *each) for each in zip(nodes, prices, strict=True)]
     operations: dict[str | None, PreparedOperation] = {
         operation.name: operation for operation in prepared if operation.name
     }
@@ -104,28 +111,15 @@ def _operations(document: DocumentNode) -> dict[str | None, PreparedOperation]:
     return operations
 
 
-def _prepare_operation(document: DocumentNode, node: OperationDefinitionNode) -> PreparedOperation:
+def _prepare(
+    document: DocumentNode, node: OperationDefinitionNode, price: Price
+) -> PreparedOperation:
     declared = node.variable_definitions or ()
+    fields = root_fields(document, node)
     return PreparedOperation(
         kind=node.operation,
         name=node.name.value if node.name else None,
-        root_fields=tuple(dict.fromkeys(_root_fields(document, node))),
+        root_fields=tuple(dict.fromkeys(field.name.value for field in fields)),
         variables=frozenset(definition.variable.name.value for definition in declared),
+        price=price,
     )
-
-
-def _root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> Iterator[str]:
-    fragments = {
-        node.name.value: node.selection_set
-        for node in document.definitions
-        if isinstance(node, FragmentDefinitionNode)
-    }
-    found = [operation.selection_set]
-    while found:
-        for selection in found.pop().selections:
-            if isinstance(selection, FieldNode):
-                yield selection.name.value
-            elif isinstance(selection, InlineFragmentNode):
-                found.append(selection.selection_set)
-            elif isinstance(selection, FragmentSpreadNode):  # once each, however often spread
-                found.extend(filter(None, [fragments.pop(selection.name.value, None)]))

@@ -24,8 +24,16 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, PreparedOperation
+from resolvers.limits import check_variables
 from resolvers.operation_requests import OperationRequest
-from resolvers.transport_errors import BAD_USER_INPUT, DescribeError, disclose, mark
+from resolvers.transport_errors import (
+    BAD_USER_INPUT,
+    COST_LIMITED,
+    DescribeError,
+    OperationRefused,
+    disclose,
+    mark,
+)
 
 
 class Asked(NamedTuple):
@@ -131,6 +139,8 @@ class Operations:
         describe_error: DescribeError,
         permit: Permit | None = None,
         observe: Observe | None = None,
+        *,
+        max_cost: int | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
@@ -138,6 +148,7 @@ class Operations:
         self.describe_error = describe_error
         self._permit = permit
         self._observe = observe
+        self._max_cost = max_cost
         self.documents = DocumentCache(self._schema)
 
     def attempt(self) -> Attempt:
@@ -153,14 +164,33 @@ class Operations:
         attempt.operation = prepared.operations.get(request.operation_name)
         return prepared, attempt.operation
 
+    def weigh(self, operation: PreparedOperation, variables: Mapping[str, Any] | None) -> int:
+        """What the operation costs; raises OperationRefused for too much of it or its variables."""
+        given = variables or {}
+        excess = check_variables([given[name] for name in operation.variables if name in given])
+        if excess is not None:
+            raise OperationRefused(BAD_USER_INPUT, excess)
+        cost = operation.price.of(given)
+        if self._max_cost is not None and cost > self._max_cost:
+            message = f"The operation costs {cost:,}, at most {self._max_cost:,} is allowed"
+            numbers = {"requested": cost, "maximum": self._max_cost}
+            raise OperationRefused(COST_LIMITED, message, {"cost": numbers})
+        return cost
+
     async def permit(
-        self, operation: PreparedOperation, context: object
-    ) -> Mapping[str, Any] | None:
-        """Let the operation begin, or raise what keeps it from it."""
-        if self._permit is None:
+        self, operation: PreparedOperation, cost: int, context: object
+    ) -> dict[str, Any] | None:
+        """Let the operation begin, or raise what keeps it from it.
+
+        Returns the `extensions` of its answer, None where no cost is limited.
+        """
+        more: Mapping[str, Any] | None = None
+        if self._permit is not None:
+            asked = Asked(operation.name, operation.kind, operation.root_fields, cost)
+            more = await self._permit(context, asked)
+        if self._max_cost is None:
             return None
-        asked = Asked(operation.name, operation.kind, operation.root_fields, cost=1)
-        return await self._permit(context, asked)
+        return {"cost": {"requested": cost, "maximum": self._max_cost, **(more or {})}}
 
     async def execute(
         self, prepared: PreparedDocument, request: OperationRequest, context: object

@@ -5,6 +5,7 @@ import pytest
 from settings import (
     AccessSettings,
     CaptchaSettings,
+    GraphQLSettings,
     JobSettings,
     MallSettings,
     NotificationSettings,
@@ -21,6 +22,7 @@ GROUPS = (
     CaptchaSettings,
     NotificationSettings,
     ServerSettings,
+    GraphQLSettings,
     JobSettings,
     SharingSettings,
 )
