@@ -106,8 +106,8 @@ class Figures:
     @property
     def net_points(self) -> int:
         """By how many points all balances together grew."""
-        return self.points_issued - self.points_redeemed - self.points_expired + (
-            self.points_adjusted
+        return (
+            self.points_issued - self.points_redeemed - self.points_expired + (self.points_adjusted)
         )
 
 
