@@ -10,7 +10,7 @@ from typing import Final
 
 GROWTH: Final = 1.1
 SHORTEST_S: Final = 0.0001
-"""What is shorter is counted as this; the longest bucket holds all that is longer than 2 minutes."""
+"""What is shorter is counted as this; the last bucket holds all that takes 2 minutes or more."""
 LAST_BUCKET: Final = math.ceil(math.log(120 / SHORTEST_S, GROWTH))
 LARGEST_ERROR: Final = math.sqrt(GROWTH) - 1
 _BUCKETS_PER_E: Final = 1 / math.log(GROWTH)

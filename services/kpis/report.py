@@ -152,7 +152,9 @@ def total(days: Iterable[Figures]) -> Totals:
 
 def _require_period(first: date, last: date) -> None:
     if not EARLIEST_DAY <= first <= last <= LATEST_DAY:
-        raise BadInput(f"from must not lie after to, nor either before {EARLIEST_DAY:%Y} or far off")
+        raise BadInput(
+            f"from must not lie after to, nor either before {EARLIEST_DAY:%Y} or far off"
+        )
     if (last - first).days >= LONGEST_PERIOD_DAYS:
         raise BadInput(f"a period has at most {LONGEST_PERIOD_DAYS} days")
 

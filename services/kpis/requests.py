@@ -30,7 +30,8 @@ WRITTEN_EVERY_S = 10.0
 _P95 = 0.95
 _COLUMNS = ("day", "bucket", "requests", "failures")
 _ADD = (
-    "ON CONFLICT (day, bucket) DO UPDATE SET requests = request_counts.requests + excluded.requests,"
+    "ON CONFLICT (day, bucket) DO UPDATE SET"
+    " requests = request_counts.requests + excluded.requests,"
     " failures = request_counts.failures + excluded.failures"
 )
 _READ = text(

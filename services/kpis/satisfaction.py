@@ -20,7 +20,7 @@ from services.identifiers import new_id
 from services.input_rules import require_between, require_text
 
 MOST_ANSWERS_A_DAY = 5
-"""Of a member on a day of the mall. Of all answers the newest counts: more would only fill disks."""
+"""Of a member on a day of the mall. The newest of all counts: more would only fill disks."""
 LOWEST_PROMOTER, HIGHEST_DETRACTOR = 9, 6
 """The usual bounds: who answers 9 or 10 promotes, up to 6 detracts, 7 and 8 do neither."""
 
