@@ -10,8 +10,6 @@ from services.mall import Mall
 from services.transaction import transaction
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import execute
-from tests.jobs.due import jobs_named, look_at_schedule, run_due
 from tests.services.kpis.naive import as_report, read_everything
 
 QUERY = """
