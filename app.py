@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -17,13 +18,16 @@ from structlog.tracebacks import ExceptionDictTransformer
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
+from resolvers.kpis import count_request
 from resolvers.live import SHARED_FIELDS
+from resolvers.operations import Observe
 from resolvers.requests import Requests
 from resolvers.root import build_schema
 from resolvers.streams import Shared
 from routes import plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
+from services.kpis.requests import open_request_counts
 from services.live.hub import Hub, open_hub
 from services.live.leases import open_leases
 from services.mall import Mall, open_mall
@@ -58,16 +62,19 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_mall(settings, clock) as mall,
             open_hub(mall) as live,
             open_leases(mall.stores.redis) as leases,
+            open_request_counts(mall) as counts,
         ):
             app.state.mall, app.state.live = mall, live
-            app.graphql = _endpoint(mall, live, Connections(leases, settings.server), schema)
+            connections = Connections(leases, settings.server)
+            observe = partial(count_request, counts)
+            app.graphql = _endpoint(mall, live, connections, schema, observe)
             yield
 
     return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
 
 
 def _endpoint(
-    mall: Mall, live: Hub, connections: Connections, schema: Schema
+    mall: Mall, live: Hub, connections: Connections, schema: Schema, observe: Observe
 ) -> GraphQLEndpoint[Context]:
     server = mall.settings.server
     requests = Requests(mall, live)
@@ -80,6 +87,7 @@ def _endpoint(
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
         max_cost=mall.settings.graphql.max_cost,
+        observe=observe,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from commands import jobs
 from commands.imports import coupons, points
+from commands.kpis import kpis
 from commands.leaderboard import leaderboard
 from commands.opening import run_in_mall, stores_of
 from commands.recommendations import recommendations
@@ -43,6 +44,7 @@ cli.add_typer(coupons, name="coupons")
 cli.add_typer(points, name="points")
 cli.add_typer(users, name="users")
 cli.add_typer(leaderboard, name="leaderboard")
+cli.add_typer(kpis, name="kpis")
 cli.add_typer(recommendations, name="recommendations")
 cli.add_typer(jobs.jobs, name="jobs")
 cli.command()(jobs.worker)

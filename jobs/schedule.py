@@ -42,6 +42,8 @@ SCHEDULE: Sequence[Scheduled] = (
     Scheduled("check_leaderboard", "* * * * *"),
     # Late enough for what was settled just before midnight to be committed.
     Scheduled("snapshot_ranks", "10 0 * * *"),
+    # By then every process has written down what it served before midnight.
+    Scheduled("roll_up_kpis", "20 0 * * *"),
     Scheduled("train_recommendations", "30 3 * * *"),
     Scheduled("clean_up", "30 3 * * *"),
 )

@@ -7,6 +7,13 @@ from models.erasure import ErasedSubject, ErasureSalt
 from models.exchange import CouponCode, Exchange, Shipment, UserCoupon, UserVip
 from models.experiments import Experiment, ExperimentAssignment, ExperimentEvent
 from models.imports import FileImport
+from models.kpis import (
+    CohortMonth,
+    DailyFigures,
+    MemberDay,
+    RequestCount,
+    SatisfactionAnswer,
+)
 from models.leaderboard import (
     DailyEarnings,
     PeriodEarnings,
@@ -47,8 +54,10 @@ __all__ = [
     "Base",
     "Campaign",
     "CheckIn",
+    "CohortMonth",
     "CouponCode",
     "DailyEarnings",
+    "DailyFigures",
     "Device",
     "ErasedSubject",
     "ErasureSalt",
@@ -65,6 +74,7 @@ __all__ = [
     "ItemDailyExchanges",
     "ItemNeighbours",
     "LotDraw",
+    "MemberDay",
     "OperatorAction",
     "OutboxMessage",
     "PeriodEarnings",
@@ -82,6 +92,8 @@ __all__ = [
     "Reason",
     "RecommendationRun",
     "ReminderDay",
+    "RequestCount",
+    "SatisfactionAnswer",
     "ScheduledJob",
     "Share",
     "ShareVisit",

@@ -77,6 +77,19 @@ class Exchange(Base):
             "created_at",
             postgresql_where=text("status <> 'cancelled'"),
         ),
+        # Who took something in a time, and which days lost an exchange after they were counted.
+        Index(
+            "ix_exchanges_taken",
+            "created_at",
+            "user_id",
+            postgresql_where=text("status <> 'cancelled'"),
+        ),
+        Index(
+            "ix_exchanges_cancelled",
+            "cancelled_at",
+            "created_at",
+            postgresql_where=text("status = 'cancelled'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

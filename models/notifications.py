@@ -114,6 +114,7 @@ class PushRecord(Base):
         ),
         # What is forgotten first; ids sort by time.
         Index("ix_push_records_suppressed", "id", postgresql_where=text("status = 'suppressed'")),
+        Index("ix_push_records_sent_at", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
         Index(
             "ix_push_records_campaign_id",
             "campaign_id",

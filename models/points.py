@@ -171,6 +171,14 @@ class PointsAuditLog(Base):
         CheckConstraint("points_after = points_before + amount", name="amount_explains_points"),
         CheckConstraint("points_before >= 0 AND points_after >= 0", name="points_not_negative"),
         CheckConstraint("sequence > 0", name="sequence_positive"),
+        # Rows come in the order of time and never move: where a day of them lies needs a few bytes
+        # for many pages, and costs a movement nothing.
+        Index(
+            "ix_points_audit_log_created_at",
+            "created_at",
+            postgresql_using="brin",
+            postgresql_with={"pages_per_range": 32, "autosummarize": True},
+        ),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)

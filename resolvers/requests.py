@@ -8,12 +8,13 @@ import structlog
 from starlette.requests import HTTPConnection
 
 from schema.context import Context, Viewer
+from services.calendar import day_start, local_day
 from services.errors import ServiceUnavailable, Unauthenticated
 from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
-from services.users.claims import Claims, TokenInvalid
-from services.users.profile import DEFAULT_LOCALE, Identity
+from services.users.claims import Claims, Role, TokenInvalid
+from services.users.profile import DEFAULT_LOCALE, Identity, Login
 from services.users.renames import is_renamed
 from services.users.tokens import bearer_token
 
@@ -106,7 +107,7 @@ class Requests:
         if identity is None:
             raise LookupError("a user that was just created is gone")
         if identity.is_login_unnoted:
-            self._note_login(identity.user_id)
+            self._note_login(Login(identity.user_id, Role.MEMBER in claims.roles))
         if forgotten == self._forgotten:  # else it may have been read before what it forgot
             self._remember(claims.subject, identity, now)
         return identity
@@ -125,11 +126,13 @@ class Requests:
     def _remember(self, subject: str, identity: Identity, now: datetime) -> None:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[subject] = (identity, now + _KNOWN_FOR)
+        zone = self._mall.zone
+        tomorrow = day_start(local_day(now, zone) + timedelta(days=1), zone)  # has its own logins
+        self._known[subject] = (identity, min(now + _KNOWN_FOR, tomorrow))
 
-    def _note_login(self, user_id: int) -> None:
+    def _note_login(self, login: Login) -> None:
         """Note a login beside the request, not before it."""
-        task = asyncio.create_task(self._mall.logins.submit(user_id))
+        task = asyncio.create_task(self._mall.logins.submit(login))
         self._notes.add(task)
         task.add_done_callback(self._forget_note)
 

@@ -20,6 +20,7 @@ from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.experiments import ExperimentsMutation, ExperimentsQuery
 from resolvers.inputs import prepare_inputs
+from resolvers.kpis import KpisMutation, KpisQuery
 from resolvers.leaderboard import LeaderboardQuery
 from resolvers.live import LiveSubscription
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
@@ -48,6 +49,7 @@ class Query(
     RecommendationsQuery,
     SharingQuery,
     ExperimentsQuery,
+    KpisQuery,
     OperatorsQuery,
 ):
     """What can be asked."""
@@ -66,6 +68,7 @@ class Mutation(
     CampaignsMutation,
     SharingMutation,
     ExperimentsMutation,
+    KpisMutation,
 ):
     """What can be changed."""
 

@@ -7,6 +7,7 @@ from services.achievements import save
 from services.catalogue import coupon_codes
 from services.experiments import record
 from services.experiments import save as save_experiment
+from services.kpis import satisfaction
 from services.messages import message
 from services.notifications import preferences, register
 from services.sharing import create
@@ -43,6 +44,8 @@ def broken_rule(error: errors.InvalidInput, locale: str) -> str:
             )
         case preferences.QuietHoursInvalid():
             return message(locale, "The time has to lie between 00:00 and 23:59.")
+        case satisfaction.ExchangeNotOwn():
+            return message(locale, "This is none of your exchanges.")
         case create.TargetInvalid():
             return message(
                 locale, "An item or achievement has to be named, and nothing for other links."

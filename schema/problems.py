@@ -18,6 +18,7 @@ from schema.task_refusals import why_refused
 from services import errors, idempotency
 from services.catalogue import adjust_stock, items
 from services.exchange import rewards
+from services.kpis import satisfaction
 from services.messages import message
 from services.points import ledger
 from services.sharing import create, invite
@@ -176,6 +177,8 @@ class LimitReached(Problem):
             text = message(locale, "You have earned as many points from tasks as you can for now.")
         elif isinstance(error, create.ShareCapReached):
             text = why_no_more_links(error, locale)
+        elif isinstance(error, satisfaction.AnswerCapReached):
+            text = message(locale, "You have told us often enough today. Thank you!")
         else:
             text = message(locale, "You have reached the limit for this item.")
         return cls(

@@ -31,7 +31,7 @@ from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
 from services.users.captcha import CaptchaVerifier
 from services.users.claims import Claims
-from services.users.profile import Identity, create_users, find_users, note_logins
+from services.users.profile import Identity, Login, create_users, find_users, note_logins
 from services.users.renames import rename_users
 from services.users.tokens import TokenVerifier
 from settings import Settings
@@ -58,7 +58,7 @@ class Mall:
     extensions: GroupCommit[ExtensionRequest, Extended]
     sign_ins: GroupCommit[Claims, Identity | None]
     sign_ups: GroupCommit[Claims, Identity | None]
-    logins: GroupCommit[int, None]
+    logins: GroupCommit[Login, None]
     renames: GroupCommit[Claims, None]
     movements: Movements
     questions: Questions
@@ -121,9 +121,9 @@ def _mall(
         reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock, zone=zone)),
         adjustments=GroupCommit(stores.write, partial(adjust_points, clock=clock, zone=zone)),
         extensions=GroupCommit(stores.write, partial(extend_lots, clock=clock, zone=zone)),
-        sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
-        sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
-        logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
+        sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock, zone=zone)),
+        sign_ups=GroupCommit(stores.write, partial(create_users, zone=zone, clock=clock)),
+        logins=GroupCommit(stores.write, partial(note_logins, clock=clock, zone=zone)),
         renames=GroupCommit(stores.write, rename_users),
         movements=movements,
         questions=Questions(stores.redis),

@@ -23,6 +23,7 @@ from services.catalogue.items import items_by_id
 from services.catalogue.search import search_document
 from services.exchange.place import save_exchanges
 from services.identifiers import global_id
+from services.kpis.activity import recover_member_days
 from services.outbox import enqueue
 from services.points.accounts import save_accounts
 from services.points.grant import name_grants
@@ -79,6 +80,7 @@ async def load_demo(session: AsyncSession, now: datetime, zone: ZoneInfo) -> His
     await _save_interest(session, history)
     await _set_stocks(session, stocks, history)
     await session.execute(_DELIVER, {"now": now})
+    await recover_member_days(session, zone)
     await _restart_ids(session)
     return history
 

@@ -88,7 +88,13 @@ _FORGET_SAMPLE_IDS = text(
 _FORGET_KEYS = text(
     "DELETE FROM idempotency_keys WHERE user_id = :user_id AND operation = :exchange"
 )
+# The score stays, for the figures: it names nobody.
+_FORGET_COMMENTS = text(
+    "UPDATE satisfaction_answers SET comment = NULL"
+    " WHERE user_id = :user_id AND comment IS NOT NULL"
+)
 _FORGET_THE_REST = (
+    _FORGET_COMMENTS,
     _FORGET_REASONS,
     _FORGET_EVENTS,
     _FORGET_REFERENCES,

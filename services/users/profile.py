@@ -1,17 +1,18 @@
 """Users: found by id, created on first sight (`domain.md`, People and access)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.users import User as UserTable
 from services.bulk import among, insert_rows
-from services.calendar import Clock
+from services.calendar import Clock, day_start, local_day
 from services.users.claims import Claims
 from services.users.renames import issued_at
 
@@ -19,7 +20,10 @@ DEFAULT_LOCALE = "zh-CN"
 LONGEST_INTEREST = 50
 """Characters. Tags that are longer cannot be chosen as interests."""
 LOGIN_NOTED_EVERY = timedelta(hours=1)
-"""How exact `last_login_at` is: a write for every request would be dear and tell no more."""
+"""How exact `last_login_at` is: a write for every request would be dear and tell no more.
+
+The first of a day of the mall is noted all the same.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ class User:
     created_at: datetime
     last_login_at: datetime | None
     suspended_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Somebody who signed in. `is_member` as their token says: staff and systems are not."""
+
+    user_id: int
+    is_member: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +80,18 @@ _FIND = text(
     WHERE external_id = ANY(CAST(:subjects AS text[]))
     """
 )
-# Skips rows that a movement has locked: the next login notes it.
+# Skips rows that a movement has locked: the next login notes it. The day is written down at once,
+# for the figures (`docs/kpis.md`, Active).
 _NOTE_LOGINS = text(
     """
-    UPDATE users SET last_login_at = :now
-    WHERE id IN (SELECT id FROM users WHERE id = ANY(CAST(:user_ids AS bigint[]))
-                 FOR NO KEY UPDATE SKIP LOCKED)
+    WITH noted AS (
+        UPDATE users SET last_login_at = :now
+        WHERE id IN (SELECT id FROM users WHERE id = ANY(CAST(:user_ids AS bigint[]))
+                     FOR NO KEY UPDATE SKIP LOCKED)
+    )
+    INSERT INTO member_days (day, user_id)
+    SELECT CAST(:day AS date), member FROM unnest(CAST(:members AS bigint[])) member
+    ORDER BY member ON CONFLICT DO NOTHING
     """
 )
 USER_COLUMNS = tuple(
@@ -95,13 +113,14 @@ USER_COLUMNS = tuple(
 
 
 async def find_users(
-    session: AsyncSession, sought: Sequence[Claims], *, clock: Clock
+    session: AsyncSession, sought: Sequence[Claims], *, clock: Clock, zone: ZoneInfo
 ) -> list[Identity | None]:
     """The users of verified tokens, in order; None for a subject seen for the first time.
 
     Set-based, as movements are: after a deployment everybody is new to a process at once.
     """
-    long_ago = clock() - LOGIN_NOTED_EVERY
+    now = clock()
+    long_ago = max(now - LOGIN_NOTED_EVERY, day_start(local_day(now, zone), zone))
     subjects = list({claims.subject for claims in sought})
     found = {
         row.external_id: Identity(
@@ -117,27 +136,38 @@ async def find_users(
 
 
 async def create_users(
-    session: AsyncSession, sought: Sequence[Claims], *, timezone: str, clock: Clock
+    session: AsyncSession, sought: Sequence[Claims], *, zone: ZoneInfo, clock: Clock
 ) -> list[Identity | None]:
     """Create the users of first tokens, in order of their subjects, and return all of them.
 
-    `timezone` is the mall's, for users whose token names none. Whom another process created
-    meanwhile is left as it is.
+    `zone` is the mall's, for users whose token names none. Whom another process created meanwhile
+    is left as it is. Their logins are still to be noted: of the day.
     """
     now = clock()
     by_subject = {claims.subject: claims for claims in sought}
-    rows = [_new_user(claims, timezone, now) for _, claims in sorted(by_subject.items())]
+    rows = [_new_user(claims, zone.key, now) for _, claims in sorted(by_subject.items())]
     await insert_rows(session, UserTable, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
-    return await find_users(session, sought, clock=clock)
+    created = await find_users(session, sought, clock=clock, zone=zone)
+    return [each and replace(each, is_login_unnoted=True) for each in created]
 
 
 async def note_logins(
-    session: AsyncSession, user_ids: Sequence[int], *, clock: Clock
+    session: AsyncSession, logins: Sequence[Login], *, clock: Clock, zone: ZoneInfo
 ) -> list[None]:
-    """Set `last_login_at`. Not worth waiting for: neither for a lock nor for the disk."""
+    """Set `last_login_at`, and write down that members were there today.
+
+    Not worth waiting for: neither for a lock nor for the disk.
+    """
+    now = clock()
+    noted: dict[str, Any] = {
+        "now": now,
+        "day": local_day(now, zone),
+        "user_ids": [login.user_id for login in logins],
+        "members": [login.user_id for login in logins if login.is_member],
+    }
     await session.execute(text("SET LOCAL synchronous_commit = off"))
-    await session.execute(_NOTE_LOGINS, {"user_ids": list(user_ids), "now": clock()})
-    return [None] * len(user_ids)
+    await session.execute(_NOTE_LOGINS, noted)
+    return [None] * len(logins)
 
 
 def anonymous_name(subject: str) -> str:

@@ -66,6 +66,7 @@ ERASED = {
     "reasons": "all",
     "user_coupons": "what they were used for; the rest is of the books: a code is issued once",
     "rank_history": "all",
+    "satisfaction_answers": "comments; the score is for the figures",
     "experiment_events": "the ids, which apps choose; what was measured is for the figures",
     "idempotency_keys": "those of exchanges; what others hold no text of a member's but the key",
 }
@@ -82,6 +83,7 @@ KEPT = {
     "daily_earnings": "the books, by day; who was erased is on no board",
     "period_earnings": "the books, by week and month; who was erased is on no board",
     "user_achievements": "the books",
+    "member_days": "days on which somebody was there, for the figures: names nobody",
     "invites": "the books",
     "ab_tests": "which variant they saw: names nobody",
     "share_visits": "salted hashes of visitors, for two days: name nobody",
@@ -105,6 +107,9 @@ NOT_ABOUT_USERS = {
     "file_imports",
     "period_earnings_kept",
     "rank_snapshots",
+    "daily_figures",
+    "cohort_months",
+    "request_counts",
     "reminder_days",
     "scheduled_jobs",
 }

@@ -61,6 +61,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "query.pointsPrompt": (MEMBERS, "pointsPrompt { message }"),
     "query.experiments": (OPERATORS, "experiments { id }"),
+    "query.kpis": (OPERATORS, 'kpis(from: "2026-11-01", to: "2026-11-20") { outstandingPoints }'),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
@@ -175,6 +176,10 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "mutation.recordExperimentEvents": (
         MEMBERS,
         "recordExperimentEvents(input: {events: []}) { __typename }",
+    ),
+    "mutation.submitSatisfaction": (
+        MEMBERS,
+        "submitSatisfaction(input: {score: 9}) { __typename }",
     ),
     "mutation.saveExperiment": (
         OPERATORS,

@@ -1,0 +1,129 @@
+"""`kpis`: how the mall does for the business, and counting it anew."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from commands.opening import run_in_mall
+from services.calendar import local_day
+from services.errors import BadInput
+from services.kpis.activity import recover_member_days
+from services.kpis.figures import COLUMNS, Figures, days_between
+from services.kpis.report import Report, report
+from services.kpis.roll_up import first_day, keep_day
+from services.mall import Mall
+from services.transaction import transaction
+from settings import load_settings
+
+_DAY = "%Y-%m-%d"
+_SHOWN = (
+    "active_members",
+    "points_issued",
+    "points_redeemed",
+    "points_expired",
+    "points_adjusted",
+    "exchanges",
+    "tasks_completed",
+    "pushes_sent",
+    "pushes_opened",
+)
+
+kpis = typer.Typer(help="How the mall does for the business.")
+
+
+@kpis.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=[_DAY], help="The first day.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=[_DAY], help="The last day; yesterday.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the days there as well.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Show the key figures of the days from --from to --to (30 days), against their targets."""
+    if context.invoked_subcommand is not None:
+        return
+
+    async def work(mall: Mall) -> int:
+        now = mall.clock()
+        yesterday = local_day(now, mall.zone) - timedelta(days=1)
+        end = last.date() if last else yesterday
+        start = first.date() if first else end - timedelta(days=29)
+        try:
+            async with transaction(mall.stores.bulk) as session:
+                found = await report(session, start, end, now, mall.zone)
+        except BadInput as error:
+            typer.echo(error.message, err=True)
+            return 2
+        console = Console()
+        console.print(_judged(found))
+        console.print(_days(found))
+        if file is not None:
+            _write_days(file, found.days)
+        return 0
+
+    run_in_mall(load_settings(), work)
+
+
+def _judged(found: Report) -> Table:
+    table = Table("figure", "target", "actual", "met", title=f"{found.first} to {found.last}")
+    table.add_row("daily_active_users", "", f"{found.daily_active_users:,.1f}", "")
+    for judged in found.judged:
+        actual = "-" if judged.actual is None else f"{judged.actual:,.4g}"
+        met = {None: "-", True: "yes", False: "NO"}[judged.is_met]
+        table.add_row(judged.metric, f"{judged.target:g}", actual, met)
+    table.add_row("outstanding_points", "", f"{found.outstanding_points:,}", "")
+    return table
+
+
+def _days(found: Report) -> Table:
+    table = Table(
+        "day", *(name.replace("_", " ") for name in _SHOWN), show_footer=True, title="By day"
+    )
+    for column, name in zip(table.columns, ("", *_SHOWN), strict=True):
+        column.justify = "right"
+        column.footer = f"{sum(getattr(day, name) for day in found.days):,}" if name else "all"
+    for day in found.days:
+        table.add_row(str(day.day), *(f"{getattr(day, name):,}" for name in _SHOWN))
+    return table
+
+
+def _write_days(file: Path, days: Sequence[Figures]) -> None:
+    """One line a day, all columns of the table that keeps them."""
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, COLUMNS)
+        writer.writeheader()
+        writer.writerows(asdict(day) for day in days)
+
+
+@kpis.command("rebuild")
+def rebuild() -> None:
+    """Count every day that has ended anew, from the tables; beside everything else."""
+
+    async def work(mall: Mall) -> int:
+        async with transaction(mall.stores.bulk) as session:
+            recovered = await recover_member_days(session, mall.zone)
+            start = await first_day(session, mall.zone)
+        now = mall.clock()
+        end = local_day(now, mall.zone) - timedelta(days=1)
+        days = days_between(start, end) if start else []
+        for number, day in enumerate(days, 1):
+            async with transaction(mall.stores.bulk) as session:
+                await keep_day(session, day, now, mall.zone)
+            typer.echo(f"\r{number:,} of {len(days):,} days", nl=False, err=True)
+        typer.echo("", err=True)
+        typer.echo(f"{len(days)} day(s) are counted; {recovered} visit(s) of members were added.")
+        return 0
+
+    run_in_mall(load_settings(), work)

@@ -1,0 +1,14 @@
+"""Keeping what days came to, every night."""
+
+from jobs.job import Payload, StepJob
+from services.kpis.roll_up import ROLL_UP_JOB, keep_next_day
+from services.mall import Mall
+from services.transaction import transaction
+
+
+async def _roll_up(mall: Mall, _payload: Payload) -> bool:
+    async with transaction(mall.stores.bulk) as session:
+        return await keep_next_day(session, mall.clock(), mall.zone) is not None
+
+
+JOBS = (StepJob(ROLL_UP_JOB, _roll_up),)

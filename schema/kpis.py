@@ -1,0 +1,157 @@
+"""Key figures: how the mall does for the business, and what members say of it."""
+
+from datetime import date
+from typing import Annotated
+
+import strawberry
+from strawberry.utils.str_converters import to_camel_case
+
+from schema.ids import uuid_key
+from schema.problems import InvalidInput, LimitReached
+from schema.scalars import Points
+from services.kpis import figures, report, satisfaction, targets
+
+
+@strawberry.type
+class KpiDay:
+    """What happened on a day of the mall."""
+
+    date: date
+    active_users: int = strawberry.field(description="Members who were seen.")
+    points_issued: Points = strawberry.field(
+        description="Earned, less what was taken back; below 0 where that was more."
+    )
+    points_redeemed: Points = strawberry.field(
+        description="Spent, fees for extensions too, less what came back of cancelled exchanges."
+    )
+    points_expired: Points
+    points_adjusted: Points = strawberry.field(description="Given less taken by corrections.")
+    exchanges: int = strawberry.field(description="Placed on the day and not cancelled since.")
+    tasks_completed: int
+    pushes_sent: int
+    pushes_opened: int = strawberry.field(description="Of those sent on the day, within 7 days.")
+
+    @classmethod
+    def of(cls, day: figures.Figures) -> "KpiDay":
+        """The contract's view of a day."""
+        return cls(
+            date=day.day,
+            active_users=day.active_members,
+            points_issued=day.points_issued,
+            points_redeemed=day.points_redeemed,
+            points_expired=day.points_expired,
+            points_adjusted=day.points_adjusted,
+            exchanges=day.exchanges,
+            tasks_completed=day.tasks_completed,
+            pushes_sent=day.pushes_sent,
+            pushes_opened=day.pushes_opened,
+        )
+
+
+@strawberry.type
+class KpiTarget:
+    """A figure against the number it should reach or, where less is better, not exceed."""
+
+    metric: str = strawberry.field(description="The name of the figure in KpiReport.")
+    target: float
+    actual: float | None
+    met: bool | None = strawberry.field(description="Null where there is no figure.")
+
+    @classmethod
+    def of(cls, judged: targets.Judged) -> "KpiTarget":
+        """The contract's view of it."""
+        return cls(
+            metric=to_camel_case(judged.metric),
+            target=judged.target,
+            actual=judged.actual,
+            met=judged.is_met,
+        )
+
+
+@strawberry.type
+class KpiReport:
+    """The key figures of a period; what each is, and of what, is told in `docs/kpis.md`.
+
+    Rates are shares, 0 to 1. Null says that there was nothing to divide by.
+    """
+
+    from_: date = strawberry.field(name="from")
+    to: date
+    days: list[KpiDay] = strawberry.field(description="Those of the period that have begun.")
+    daily_active_users: float = strawberry.field(
+        description="The mean over the days that have ended (today, where there is no other)."
+    )
+    daily_active_users_change: float | None = strawberry.field(
+        description="Against as many days before `from`: 0.3 is 30 % more."
+    )
+    task_completion_rate: float | None
+    push_open_rate: float | None
+    exchange_rate: float | None = strawberry.field(
+        description="Of the members who were active in the 30 days that end with `to` (at the"
+        " latest today), those who exchanged."
+    )
+    average_exchange_cycle_days: float | None
+    net_promoter_score: float | None = strawberry.field(description="-100 to 100.")
+    expiry_rate: float | None
+    api_latency_p95_ms: float | None = strawberry.field(description="To 5 %.")
+    availability: float | None
+    points_issued: Points
+    points_redeemed: Points
+    points_expired: Points
+    points_adjusted: Points
+    outstanding_points: Points = strawberry.field(description="All balances at the end of `to`.")
+    targets: list[KpiTarget]
+
+    @classmethod
+    def of(cls, found: report.Report) -> "KpiReport":
+        """The contract's view of a report."""
+        totals = found.totals
+        return cls(
+            from_=found.first,
+            to=found.last,
+            days=[KpiDay.of(day) for day in found.days],
+            daily_active_users=found.daily_active_users,
+            daily_active_users_change=found.daily_active_users_change,
+            task_completion_rate=totals.task_completion_rate,
+            push_open_rate=totals.push_open_rate,
+            exchange_rate=found.exchange_rate,
+            average_exchange_cycle_days=totals.average_exchange_cycle_days,
+            net_promoter_score=found.net_promoter_score,
+            expiry_rate=totals.expiry_rate,
+            api_latency_p95_ms=found.api_latency_p95_ms,
+            availability=found.service.availability,
+            points_issued=totals.points_issued,
+            points_redeemed=totals.points_redeemed,
+            points_expired=totals.points_expired,
+            points_adjusted=totals.points_adjusted,
+            outstanding_points=found.outstanding_points,
+            targets=[KpiTarget.of(judged) for judged in found.judged],
+        )
+
+
+@strawberry.input
+class SubmitSatisfactionInput:
+    """How likely a member is to recommend the mall, 0 to 10, and why."""
+
+    score: int
+    comment: str | None = None
+    exchange_id: strawberry.ID | None = None
+
+    def answer(self, user_id: int) -> satisfaction.Answer:
+        """What the member answers; raises BadInput for an id that names no exchange."""
+        named = self.exchange_id
+        exchange_id = None if named is None else uuid_key(named, "Exchange")
+        return satisfaction.Answer(user_id, self.score, self.comment, exchange_id)
+
+
+@strawberry.type
+class SubmitSatisfactionSuccess:
+    """The answer is kept; of each member the newest counts."""
+
+    recorded: bool
+
+
+SubmitSatisfactionResult = Annotated[
+    SubmitSatisfactionSuccess | InvalidInput | LimitReached,
+    strawberry.union("SubmitSatisfactionResult"),
+]
