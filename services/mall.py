@@ -22,6 +22,8 @@ from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.monitoring.rules import thresholds_of
+from services.monitoring.sightings import Sightings
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -65,6 +67,8 @@ class Mall:
     ranking: Ranking
     profiles: Profiles
     visits: GroupCommit[Visit, None]
+    sightings: Sightings
+    """What this process noticed that operators should know of."""
 
 
 @asynccontextmanager
@@ -80,6 +84,7 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         try:
             yield mall
         finally:
+            await mall.sightings.aclose()
             await movements.aclose()
             await mall.questions.aclose()
             await mall.ranking.aclose()
@@ -130,4 +135,5 @@ def _mall(
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
+        sightings=Sightings(stores.bulk, clock, thresholds_of(settings.alerting)),
     )
