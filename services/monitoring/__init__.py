@@ -1,1 +1,1 @@
-"""What an operator is told of the mall: metrics, logs, traces."""
+"""Watching the mall: figures, alerts, health."""
