@@ -24,6 +24,7 @@ from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
+from services.monitoring.shared_figures import SharedFigures
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -48,6 +49,7 @@ class Mall:
     clock: Clock
     zone: ZoneInfo
     metrics: Metrics
+    figures: SharedFigures
     tokens: TokenVerifier
     captcha: CaptchaVerifier
     exchanges: GroupCommit[ExchangeRequest, Placed]
@@ -119,6 +121,7 @@ def _mall(
         clock=clock,
         zone=zone,
         metrics=metrics,
+        figures=SharedFigures(stores.read, clock),
         tokens=tokens,
         captcha=captcha,
         exchanges=desk("exchanges", place),
