@@ -16,6 +16,7 @@ from services.backoff import pause_s
 from services.calendar import Clock
 from services.errors import said
 from services.monitoring.alerts import AlertKind, Sighting, merged, raise_alerts
+from services.monitoring.log_context import detached
 from services.monitoring.rules import Thresholds
 from services.transaction import transaction
 
@@ -40,7 +41,7 @@ class Sightings:
         """Let operators know of it soon. Never raises, and waits for nothing."""
         self._waiting = merged([*self._waiting.values(), sighting])
         if self._raising is None:
-            self._raising = asyncio.create_task(self._run())
+            self._raising = detached(self._run())
 
     @contextmanager
     def of_slow_exchanges(self) -> Generator[None]:

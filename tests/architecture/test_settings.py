@@ -9,6 +9,7 @@ from settings import (
     JobSettings,
     MallSettings,
     NotificationSettings,
+    ObservationSettings,
     ServerSettings,
     SharingSettings,
     StoreSettings,
@@ -25,6 +26,7 @@ GROUPS = (
     JobSettings,
     SharingSettings,
     AlertingSettings,
+    ObservationSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 
