@@ -10,6 +10,7 @@ from jobs import (
     exchange,
     kpis,
     leaderboard,
+    monitoring,
     notifications,
     points,
     recommendations,
@@ -41,6 +42,7 @@ JOBS: Mapping[str, Job] = {
         *notifications.JOBS,
         *sharing.JOBS,
         *recommendations.JOBS,
+        *monitoring.JOBS,
         in_batches("clean_up", _clean_up),
     )
 }

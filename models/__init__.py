@@ -21,6 +21,7 @@ from models.leaderboard import (
     RankHistory,
     RankSnapshot,
 )
+from models.monitoring import Alert, LedgerCheck, MeasuredFigure
 from models.notifications import (
     Campaign,
     Device,
@@ -51,6 +52,7 @@ from models.users import User
 
 __all__ = [
     "Achievement",
+    "Alert",
     "Base",
     "Campaign",
     "CheckIn",
@@ -73,7 +75,9 @@ __all__ = [
     "Invite",
     "ItemDailyExchanges",
     "ItemNeighbours",
+    "LedgerCheck",
     "LotDraw",
+    "MeasuredFigure",
     "MemberDay",
     "OperatorAction",
     "OutboxMessage",

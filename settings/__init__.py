@@ -14,8 +14,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from settings.alerting import AlertingSettings as AlertingSettings
 from settings.environment import CONFIG as _CONFIG
 from settings.graphql import GraphQLSettings as GraphQLSettings
+from settings.observation import ObservationSettings as ObservationSettings
 from settings.sharing import SharingSettings as SharingSettings
 
 _SHORTEST_SECRET_BYTES = 32  # RFC 7518, 3.2: HS256 wants a key of at least its digest's size
@@ -225,6 +227,8 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     graphql: GraphQLSettings = field(default_factory=GraphQLSettings)
+    observation: ObservationSettings = field(default_factory=ObservationSettings)
+    alerting: AlertingSettings = field(default_factory=AlertingSettings)
 
     @property
     def public_url(self) -> str:
@@ -251,6 +255,8 @@ def load_settings() -> Settings:
         jobs=JobSettings(),
         sharing=SharingSettings(),
         graphql=GraphQLSettings(),
+        observation=ObservationSettings(),
+        alerting=AlertingSettings(),
     )
 
 

@@ -1,6 +1,6 @@
 """Key figures: days members were seen, requests, answers, and what is computed of days and months.
 
-Revision: 0028, after 0026
+Revision: 0028, after 0027
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0028"
-down_revision = "0026"
+down_revision = "0027"
 
 _INDEXES: tuple[tuple[str, str, list[str], dict[str, Any]], ...] = (
     (

@@ -4,11 +4,13 @@ import pytest
 
 from settings import (
     AccessSettings,
+    AlertingSettings,
     CaptchaSettings,
     GraphQLSettings,
     JobSettings,
     MallSettings,
     NotificationSettings,
+    ObservationSettings,
     ServerSettings,
     SharingSettings,
     StoreSettings,
@@ -25,6 +27,8 @@ GROUPS = (
     GraphQLSettings,
     JobSettings,
     SharingSettings,
+    AlertingSettings,
+    ObservationSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 

@@ -1,0 +1,113 @@
+"""Who asks, on every line that is logged meanwhile; and one line for each request that was served.
+
+Nothing a client wrote goes into a line but its request id and the name of its operation, both cut
+down to what names are made of: no variables, no texts of queries, no addresses, no headers.
+"""
+
+import itertools
+import re
+import secrets
+import time
+from contextvars import ContextVar
+from typing import Any, Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from resolvers.operations import Asked, Observation, Permit
+from services.monitoring.log_context import add_facts
+from services.monitoring.metrics import Metrics, Request, outcome_of
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_HEADER: Final = b"x-request-id"
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")
+_LONGEST_NAME: Final = 64
+_PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+"""Asked every few seconds by machines: their lines would hide all others."""
+
+
+class _Served:
+    """An HTTP request that is being served, and what became of the operation in it."""
+
+    __slots__ = ("outcome", "status")
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.outcome: dict[str, Any] = {}
+
+
+_served: ContextVar[_Served | None] = ContextVar("served", default=None)
+
+
+class RequestLog:
+    """Names every request, measures it, and logs those that ended."""
+
+    def __init__(self, metrics: Metrics, *, is_on: bool) -> None:
+        """Without being `is_on` requests still have ids; no line is written of each."""
+        self._metrics = metrics
+        self._is_on = is_on
+        self._prefix = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application serve one request or socket under its id."""
+        request_id = self._request_id(scope)
+        add_facts(request_id=request_id)
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        served, echo = _Served(), (_HEADER, request_id.encode())
+        _served.set(served)
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                served.status = message["status"]
+                message["headers"] = [*message["headers"], echo]
+            await send(message)
+
+        started_s = time.perf_counter()
+        try:
+            await app(scope, receive, send_named)
+        finally:
+            if self._is_on and scope["path"] not in _PROBES:
+                self._log(scope, served, time.perf_counter() - started_s)
+
+    def _request_id(self, scope: Scope) -> str:
+        """The client's, or its proxy's, if it is one that can be searched for; else a new one."""
+        for name, value in scope["headers"]:
+            if name == _HEADER and _REQUEST_ID.fullmatch(value):
+                return value.decode()
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    def _log(self, scope: Scope, served: _Served, duration_s: float) -> None:
+        about = served.outcome
+        if not about:  # by its name, for an address may hold anything
+            about = {"page": getattr(scope.get("endpoint"), "__name__", None)}
+        _log.info("request", **about, status=served.status, duration_ms=_milliseconds(duration_s))
+
+    def naming(self, permit: Permit | None = None) -> Permit:
+        """Lets the lines of an operation bear its name, then asks whether it may begin."""
+
+        async def name_it(context: Any, asked: Asked) -> Any:
+            name = asked.name or "_".join(asked.root_fields)
+            add_facts(operation=name[:_LONGEST_NAME])
+            return await permit(context, asked) if permit is not None else None
+
+        return name_it
+
+    def observe(self, seen: Observation) -> None:
+        """Measure what ended. Over HTTP the line is written when the answer has been sent."""
+        kind = None if seen.kind is None else seen.kind.value
+        name, fields, _, duration_s, code, is_known = seen
+        self._metrics.count_request(Request(name, fields, kind, duration_s, code, is_known))
+        outcome = {"kind": kind, "outcome": outcome_of(code), "code": code}
+        served = _served.get()
+        if served is not None:
+            served.outcome = outcome
+        elif self._is_on:
+            _log.info("operation", **outcome, duration_ms=_milliseconds(duration_s))
+
+
+def _milliseconds(duration_s: float) -> float:
+    return round(duration_s * 1000, 1)
