@@ -18,6 +18,7 @@ from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.live import SHARED_FIELDS
+from resolvers.permits import Permits
 from resolvers.requests import Requests
 from resolvers.root import build_schema
 from resolvers.streams import Shared
@@ -60,7 +61,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_leases(mall.stores.redis) as leases,
         ):
             app.state.mall, app.state.live = mall, live
-            app.graphql = _endpoint(mall, live, Connections(leases, settings.server), schema)
+            connections = Connections(leases, settings.server, mall.limiter)
+            app.graphql = _endpoint(mall, live, connections, schema)
             yield
 
     return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
@@ -75,6 +77,7 @@ def _endpoint(
     return GraphQLEndpoint[Context](
         schema,
         make_context=requests.context,
+        permit=Permits(mall.limiter).permit,
         describe_error=describe_error,
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from settings_limits import LimitSettings
+
 _CONFIG = SettingsConfigDict(env_prefix="MALL_", frozen=True, extra="ignore")
 _SHORTEST_SECRET_BYTES = 32  # RFC 7518, 3.2: HS256 wants a key of at least its digest's size
 _LINK_PARTS = ("code", "kind", "target")
@@ -145,6 +147,7 @@ class ServerSettings(BaseSettings):
     send_timeout_s: float = Field(default=20.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     ping_timeout_s: float = Field(default=20.0, gt=0)
+    trusted_proxies: str | None = None
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -261,6 +264,7 @@ class Settings:
     server: ServerSettings
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
     @property
     def public_url(self) -> str:
@@ -286,6 +290,7 @@ def load_settings() -> Settings:
         server=ServerSettings(),
         jobs=JobSettings(),
         sharing=SharingSettings(),
+        limits=LimitSettings(),
     )
 
 

@@ -49,7 +49,7 @@ class PreparedOperation:
     kind: OperationType
     name: str | None
     root_fields: tuple[str, ...]
-    """Each once, in whatever fragments it stands."""
+    """In whatever fragments they stand; one that is asked for under two aliases is there twice."""
     variables: frozenset[str]
     """The names it declares."""
 
@@ -109,12 +109,15 @@ def _prepare_operation(document: DocumentNode, node: OperationDefinitionNode) ->
     return PreparedOperation(
         kind=node.operation,
         name=node.name.value if node.name else None,
-        root_fields=tuple(dict.fromkeys(_root_fields(document, node))),
+        root_fields=tuple(dict(_root_fields(document, node)).values()),
         variables=frozenset(definition.variable.name.value for definition in declared),
     )
 
 
-def _root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> Iterator[str]:
+def _root_fields(
+    document: DocumentNode, operation: OperationDefinitionNode
+) -> Iterator[tuple[str, str]]:
+    """Under which name each is answered, and the field."""
     fragments = {
         node.name.value: node.selection_set
         for node in document.definitions
@@ -124,7 +127,7 @@ def _root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> 
     while found:
         for selection in found.pop().selections:
             if isinstance(selection, FieldNode):
-                yield selection.name.value
+                yield (selection.alias or selection.name).value, selection.name.value
             elif isinstance(selection, InlineFragmentNode):
                 found.append(selection.selection_set)
             elif isinstance(selection, FragmentSpreadNode):  # once each, however often spread

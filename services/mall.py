@@ -22,6 +22,8 @@ from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.limits.limiter import Limiter, open_limiter
+from services.limits.rates import rates_of
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -65,18 +67,20 @@ class Mall:
     ranking: Ranking
     profiles: Profiles
     visits: GroupCommit[Visit, None]
+    limiter: Limiter
 
 
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
-    async with open_stores(settings.stores) as stores:
+    rates = rates_of(settings.limits)
+    async with open_stores(settings.stores) as stores, open_limiter(stores.redis, rates) as limiter:
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
         movements = Movements(stores, clock, settings.mall.zone)
         stores.write.after_commit.append(movements.hear)
         stores.bulk.after_commit.append(movements.hear)
-        mall = _mall(settings, stores, clock, tokens, captcha, movements)
+        mall = _mall(settings, stores, clock, tokens, captcha, movements, limiter)
         try:
             yield mall
         finally:
@@ -94,6 +98,7 @@ def _mall(
     tokens: TokenVerifier,
     captcha: CaptchaVerifier,
     movements: Movements,
+    limiter: Limiter,
 ) -> Mall:
     zone = settings.mall.zone
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
@@ -130,4 +135,5 @@ def _mall(
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
+        limiter=limiter,
     )

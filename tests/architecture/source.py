@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STREETS = ("schema", "resolvers", "services", "models", "jobs", "dev", "commands", "benchmarks")
-HOUSES = ("app", "routes", "cli", "settings")
+HOUSES = ("app", "routes", "cli", "settings", "settings_limits")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 from tests.architecture.source import imports, modules
 
 ALLOWED = {
-    "settings": set[str](),
+    "settings": {"settings_limits"},
+    "settings_limits": set[str](),
     "models": {"settings"},
     "services": {"models", "settings"},
     "schema": {"services", "models", "settings"},

@@ -6,6 +6,7 @@ from settings import (
     AccessSettings,
     CaptchaSettings,
     JobSettings,
+    LimitSettings,
     MallSettings,
     NotificationSettings,
     ServerSettings,
@@ -22,6 +23,7 @@ GROUPS = (
     NotificationSettings,
     ServerSettings,
     JobSettings,
+    LimitSettings,
     SharingSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
