@@ -8,8 +8,7 @@ import pytest
 from tests.architecture.source import imports, modules
 
 ALLOWED = {
-    "settings": {"settings_limits"},
-    "settings_limits": set[str](),
+    "settings": set[str](),
     "models": {"settings"},
     "services": {"models", "settings"},
     "schema": {"services", "models", "settings"},

@@ -4,6 +4,7 @@ import pytest
 
 from settings import (
     AccessSettings,
+    AlertingSettings,
     CaptchaSettings,
     JobSettings,
     LimitSettings,
@@ -25,6 +26,7 @@ GROUPS = (
     JobSettings,
     LimitSettings,
     SharingSettings,
+    AlertingSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 

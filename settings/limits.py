@@ -1,9 +1,11 @@
-"""How often anybody may ask, and what looks like farming (`settings.py` has the other groups)."""
+"""How often anybody may ask, and what looks like farming."""
 
 import re
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
+
+from settings.environment import CONFIG
 
 _RATE = re.compile(r"([a-z_]+)=(?:(off)|([1-9]\d{0,8})/([1-9]\d{0,5}))")
 
@@ -25,7 +27,7 @@ class LimitSettings(BaseSettings):
     `rate_limits` sets limits apart by name: `exchanges=30/60,cost=off` is 30 a minute and none.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MALL_", frozen=True, extra="ignore")
+    model_config = CONFIG
 
     rate_limits: str = ""
     rate_limit_factor: float = Field(default=1.0, gt=0)
