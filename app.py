@@ -17,6 +17,7 @@ from resolvers.errors import describe_error
 from resolvers.kpis import count_request
 from resolvers.live import SHARED_FIELDS
 from resolvers.operations import Observation, Observe, Permit
+from resolvers.permits import Permits
 from resolvers.request_log import RequestLog
 from resolvers.requests import Requests
 from resolvers.root import build_schema
@@ -68,8 +69,9 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
         ):
             app.state.mall, app.state.live = mall, live
             app.log = RequestLog(mall.metrics, is_on=settings.observation.access_log)
-            connections = Connections(leases, settings.server)
-            hooks = _Hooks(app.log.naming(), _both(app.log.observe, partial(count_request, counts)))
+            connections = Connections(leases, settings.server, mall.limiter)
+            permit = app.log.naming(Permits(mall.limiter).permit)
+            hooks = _Hooks(permit, _both(app.log.observe, partial(count_request, counts)))
             app.graphql = _endpoint(mall, live, connections, schema, hooks)
             _watch_connections(mall.metrics, connections, live)
             yield

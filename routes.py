@@ -19,6 +19,9 @@ from models.sharing import ShareKind
 from models.stores import Stores
 from services.errors import ServiceUnavailable
 from services.leaderboard.read import read_ranks
+from services.limits.limiter import LimitExceeded
+from services.limits.networks import network_of
+from services.limits.rates import Take
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.monitoring.exposition import CONTENT_TYPE, exposition
@@ -133,13 +136,16 @@ async def _ping_redis(stores: Stores) -> bool:
 
 
 async def shared_link(request: Request) -> Response:
-    """The page of a link that a member shared: 404 for none, 503 while it cannot be looked up.
+    """The page of a link that a member shared: 404 for none, 503 while it cannot be looked up,
+    429 for who asks too often.
 
     Counts the visit, if it is one of a person; a visit that cannot be counted shows the page too.
     """
     mall: Mall = request.app.state.mall
     locale = negotiate_locale(request.headers.get("accept-language"))
     headers = HEADERS | {"content-language": locale}
+    if wait_s := await _wait_s("share_pages", request):
+        return HTMLResponse(away_page(locale), 429, headers | {"retry-after": str(wait_s)})
     try:
         async with reading(mall.stores.read) as session:
             shared = await find_shared(session, request.path_params["code"], mall.clock())
@@ -151,6 +157,17 @@ async def shared_link(request: Request) -> Response:
         await _count_visit(mall, shared, request)
     rank = await _rank_of(mall, shared)
     return HTMLResponse(_page_of(shared, rank, mall.settings, locale), headers=headers)
+
+
+async def _wait_s(limit: str, request: Request) -> int:
+    """0, or how long whoever is at that address has to wait."""
+    mall: Mall = request.app.state.mall
+    holder = network_of(request.client and request.client.host)
+    try:
+        await mall.limiter.take([Take(limit, holder)], moves_value=False)
+    except LimitExceeded as exceeded:
+        return exceeded.retry_after_s
+    return 0
 
 
 async def _rank_of(mall: Mall, shared: Shared) -> int | None:
@@ -190,6 +207,8 @@ def _note_uncounted(share_id: UUID, counting: asyncio.Task[None]) -> None:
 
 async def dev_token(request: Request) -> Response:
     """A token for any name and roles, as an identity provider would sign it. Dev only."""
+    if wait_s := await _wait_s("dev_tokens", request):
+        return JSONResponse({"error": "too many"}, 429, {"retry-after": str(wait_s)})
     settings: Settings = request.app.state.mall.settings
     try:
         asked = TokenRequest.model_validate_json(await request.body())

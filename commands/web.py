@@ -109,6 +109,8 @@ def web_options(server: ServerSettings) -> dict[str, Any]:
         "ws_per_message_deflate": False,
         "access_log": False,
         "log_level": server.log_level,
+        # Whose X-Forwarded-For is believed; None is uvicorn's own choice: this machine's.
+        "forwarded_allow_ips": server.trusted_proxies,
         "timeout_graceful_shutdown": GRACE_S,
         "date_header": False,
         "server_header": False,

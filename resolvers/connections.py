@@ -2,12 +2,15 @@
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 import structlog
 
 from schema.context import Context
 from services.errors import MallError
+from services.limits.limiter import Limiter
+from services.limits.networks import network_of
+from services.limits.rates import Take
 from services.live.leases import Leases
 from settings import ServerSettings
 
@@ -25,9 +28,10 @@ class TooManyConnections(MallError):
 class Connections:
     """Counts the connections of each user, and of each address those of nobody in particular."""
 
-    def __init__(self, leases: Leases, settings: ServerSettings) -> None:
-        """`settings` say how many each may have."""
+    def __init__(self, leases: Leases, settings: ServerSettings, limiter: Limiter) -> None:
+        """`settings` say how many each may have, `limiter` how often they may come."""
         self._leases = leases
+        self._limiter = limiter
         self._per_user = settings.connections_per_user
         self._per_address = settings.connections_per_address
         self._is_proxy_noted = False
@@ -40,9 +44,11 @@ class Connections:
         """Take a place, which is held until the block ends that is returned.
 
         The block begins with when the viewer's token expires (epoch seconds), None for nobody's.
-        Raises TooManyConnections when they have as many as allowed.
+        Raises TooManyConnections when they have as many as allowed, LimitExceeded when they come
+        back too often.
         """
         viewer, holder = context.viewer, holder_of(context)
+        await self._limiter.take([Take("connections", holder)], moves_value=False)
         limit = self._per_user if viewer is not None else self._per_address
         if not await self._leases.take(holder, limit):
             if viewer is None:
@@ -69,17 +75,6 @@ def holder_of(context: Context) -> str:
     if context.viewer is not None:
         return f"user:{context.viewer.user_id}"
     return network_of(context.remote_address)
-
-
-def network_of(address: str | None) -> str:
-    """Who is at this address: of IPv6 all that one customer is given, which is half of it."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:  # such as a Unix socket, or the name of a test's client
-        return f"address:{address}"
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return f"address:{int(parsed) >> 64:x}"
-    return f"address:{getattr(parsed, 'ipv4_mapped', None) or parsed}"
 
 
 def _is_private(address: str | None) -> bool:

@@ -52,7 +52,7 @@ class PreparedOperation:
     kind: OperationType
     name: str | None
     root_fields: tuple[str, ...]
-    """Each once, in whatever fragments it stands."""
+    """In whatever fragments they stand; one that is asked for under two aliases is there twice."""
     variables: frozenset[str]
     """The names it declares."""
     price: Price
@@ -116,10 +116,11 @@ def _prepare(
 ) -> PreparedOperation:
     declared = node.variable_definitions or ()
     fields = root_fields(document, node)
+    answered = {(field.alias or field.name).value: field.name.value for field in fields}
     return PreparedOperation(
         kind=node.operation,
         name=node.name.value if node.name else None,
-        root_fields=tuple(dict.fromkeys(field.name.value for field in fields)),
+        root_fields=tuple(answered.values()),
         variables=frozenset(definition.variable.name.value for definition in declared),
         price=price,
     )

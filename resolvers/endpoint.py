@@ -44,6 +44,7 @@ _MAX_OPERATIONS_PER_SOCKET: Final = 100
 _FRAMES_HELD: Final = 2
 """What runs on a socket was asked for in no more than that. Parsed it takes 140 times as much."""
 _BAD_REQUEST: Final = 400
+_TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 
 
@@ -184,11 +185,13 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
         code, message, extensions = describe_outside_fields(error, self._describe_error)
-        status = status_of(code)
+        retry_after_s = extensions.get("retryAfter")
+        status = status_of(code) if retry_after_s is None else _TOO_MANY_REQUESTS
         if status < _SERVER_ERRORS and not accept.exact_status:
             status = 200
         body = {"errors": [error_entry(code, message, extensions)]}
-        return JsonAnswer(status, accept, body, code=code)
+        headers = [] if retry_after_s is None else [(b"retry-after", b"%d" % retry_after_s)]
+        return JsonAnswer(status, accept, body, headers, code)
 
     async def _serve_websocket(self, websocket: WebSocket) -> None:
         try:

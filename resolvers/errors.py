@@ -5,6 +5,8 @@ import structlog
 from resolvers.connections import TooManyConnections
 from resolvers.transport_errors import Description
 from services import errors
+from services.limits.limiter import LimitExceeded
+from services.limits.rates import COSTS
 from services.users.captcha import CaptchaUnavailable
 from services.users.key_set import KeySetUnavailable
 
@@ -24,6 +26,10 @@ def describe_error(error: Exception) -> Description | None:
         case TooManyConnections():
             message = f"At most {error.limit} connections at once"
             return "RATE_LIMITED", message, {"retryAfter": _RETRY_AFTER_S}
+        case LimitExceeded():
+            code = "COST_LIMITED" if error.limit in COSTS else "RATE_LIMITED"
+            wait = {"retryAfter": error.retry_after_s}
+            return code, f"Too much at once: again in {error.retry_after_s} s", wait
         case errors.BadInput():
             return "BAD_USER_INPUT", error.message, {}
         case errors.ServiceUnavailable() | CaptchaUnavailable() | KeySetUnavailable():

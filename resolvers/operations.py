@@ -43,7 +43,7 @@ class Asked(NamedTuple):
     """As the client wrote it: any of them, without end."""
     kind: OperationType
     root_fields: tuple[str, ...]
-    """Each once."""
+    """As often as each is asked for."""
     cost: int
     """In the units of the query cost."""
 

@@ -10,6 +10,8 @@ from starlette.requests import HTTPConnection
 from schema.context import Context, Viewer
 from services.calendar import day_start, local_day
 from services.errors import ServiceUnavailable, Unauthenticated
+from services.limits.networks import network_of
+from services.limits.rates import Take
 from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
@@ -47,12 +49,13 @@ class Requests:
         """
         scope = connection.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        viewer = await self._viewer(_text(headers.get(b"authorization")))
+        client = scope.get("client")
+        address = client and client[0]
+        viewer = await self._viewer(_text(headers.get(b"authorization")), address)
         locale = (
             viewer.locale if viewer else negotiate_locale(_text(headers.get(b"accept-language")))
         )
-        client = scope.get("client")
-        return self._context(viewer, locale, client and client[0])
+        return self._context(viewer, locale, address)
 
     def anonymous(self) -> Context:
         """The context of what everybody sees alike: it knows nobody."""
@@ -68,7 +71,8 @@ class Requests:
         """
         authorization = payload.get("Authorization")
         # What is no text is no token either: refused as one.
-        viewer = await self._viewer(None if authorization is None else str(authorization))
+        token = None if authorization is None else str(authorization)
+        viewer = await self._viewer(token, context.remote_address)
         if viewer is not None:
             context.viewer, context.locale = viewer, viewer.locale
 
@@ -77,7 +81,7 @@ class Requests:
         self._known.pop(viewer.subject, None)
         self._forgotten += 1
 
-    async def _viewer(self, authorization: str | None) -> Viewer | None:
+    async def _viewer(self, authorization: str | None, address: str | None) -> Viewer | None:
         try:
             token = bearer_token(authorization)
             if token is None:
@@ -86,7 +90,7 @@ class Requests:
         except TokenInvalid as error:
             _log.info("token_refused", reason=error.reason)
             raise Unauthenticated from error
-        identity = await self._identity(claims)
+        identity = await self._identity(claims, address)
         if is_renamed(claims, identity.username, identity.named_at):
             await self._rename(claims)
         add_facts(user=identity.user_id)
@@ -98,14 +102,14 @@ class Requests:
             token_expires_at_s=claims.expires_at,
         )
 
-    async def _identity(self, claims: Claims) -> Identity:
+    async def _identity(self, claims: Claims, address: str | None) -> Identity:
         now = self._mall.clock()
         known = self._known.get(claims.subject)
         if known is not None and known[1] > now:
             return known[0]
         forgotten = self._forgotten
         identity = await self._mall.sign_ins.submit(claims)
-        identity = identity or await self._mall.sign_ups.submit(claims)
+        identity = identity or await self._sign_up(claims, address)
         if identity is None:
             raise LookupError("a user that was just created is gone")
         if identity.is_login_unnoted:
@@ -113,6 +117,12 @@ class Requests:
         if forgotten == self._forgotten:  # else it may have been read before what it forgot
             self._remember(claims.subject, identity, now)
         return identity
+
+    async def _sign_up(self, claims: Claims, address: str | None) -> Identity | None:
+        """Create the user; raises LimitExceeded where too many new ones come from one address."""
+        sign_up = Take("sign_ups", network_of(address))
+        await self._mall.limiter.take([sign_up], moves_value=True)
+        return await self._mall.sign_ups.submit(claims)
 
     async def _rename(self, claims: Claims) -> None:
         """Follow a new name; the request is served under the old one where that cannot be done."""

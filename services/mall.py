@@ -22,6 +22,8 @@ from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.limits.limiter import Limiter, open_limiter
+from services.limits.rates import rates_of
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
 from services.monitoring.rules import thresholds_of
@@ -74,18 +76,23 @@ class Mall:
     visits: GroupCommit[Visit, None]
     sightings: Sightings
     """What this process noticed that operators should know of."""
+    limiter: Limiter
 
 
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
-    async with open_stores(settings.stores) as stores, open_metrics(settings, stores) as metrics:
+    async with (
+        open_stores(settings.stores) as stores,
+        open_metrics(settings, stores) as metrics,
+        open_limiter(stores.redis, rates_of(settings.limits)) as limiter,
+    ):
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
         movements = Movements(stores, clock, settings.mall.zone)
         for sessions in (stores.write, stores.bulk):
             sessions.after_commit.extend([movements.hear, metrics.hear])
-        mall = _mall(settings, stores, clock, metrics, tokens, captcha, movements)
+        mall = _mall(settings, stores, clock, metrics, tokens, captcha, movements, limiter)
         try:
             yield mall
         finally:
@@ -105,6 +112,7 @@ def _mall(
     tokens: TokenVerifier,
     captcha: CaptchaVerifier,
     movements: Movements,
+    limiter: Limiter,
 ) -> Mall:
     zone = settings.mall.zone
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
@@ -152,4 +160,5 @@ def _mall(
         profiles=Profiles(),
         visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
         sightings=Sightings(stores.bulk, clock, thresholds_of(settings.alerting)),
+        limiter=limiter,
     )

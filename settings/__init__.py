@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 from settings.alerting import AlertingSettings as AlertingSettings
 from settings.environment import CONFIG as _CONFIG
 from settings.graphql import GraphQLSettings as GraphQLSettings
+from settings.limits import LimitSettings as LimitSettings
 from settings.observation import ObservationSettings as ObservationSettings
 from settings.sharing import SharingSettings as SharingSettings
 
@@ -148,6 +149,7 @@ class ServerSettings(BaseSettings):
     send_timeout_s: float = Field(default=20.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     ping_timeout_s: float = Field(default=20.0, gt=0)
+    trusted_proxies: str | None = None
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -227,6 +229,7 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     graphql: GraphQLSettings = field(default_factory=GraphQLSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     alerting: AlertingSettings = field(default_factory=AlertingSettings)
 
@@ -255,6 +258,7 @@ def load_settings() -> Settings:
         jobs=JobSettings(),
         sharing=SharingSettings(),
         graphql=GraphQLSettings(),
+        limits=LimitSettings(),
         observation=ObservationSettings(),
         alerting=AlertingSettings(),
     )

@@ -28,6 +28,7 @@ from services.points.verify import verify_ledger
 from settings import (
     AccessSettings,
     CaptchaSettings,
+    LimitSettings,
     MallSettings,
     NotificationSettings,
     ServerSettings,
@@ -152,6 +153,7 @@ def settings(database_url: str, redis_url: str, captcha: CaptchaSettings) -> Set
         captcha=captcha,
         notifications=NotificationSettings(),
         server=ServerSettings(),
+        limits=LimitSettings(rate_limit_factor=1_000),  # tests ask faster than people
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from settings import (
     AccessSettings,
     CaptchaSettings,
+    LimitSettings,
     MallSettings,
     NotificationSettings,
     ServerSettings,
@@ -50,4 +51,5 @@ def settings_of(
         captcha=CaptchaSettings(),
         notifications=NotificationSettings(),
         server=ServerSettings(log_level="warning"),
+        limits=LimitSettings(rate_limit_factor=1_000),  # tests ask faster than people
     )

@@ -82,8 +82,6 @@ def _create_ledger_checks() -> None:
 
 
 def downgrade() -> None:
-    for table in reversed(_BY_TIME):
-        op.drop_index(f"ix_{table}_created_at", table_name=table)
     op.drop_table("ledger_checks")
     op.drop_table("measured_figures")
     op.drop_table("alerts")

@@ -38,6 +38,7 @@ def environment_of(settings: Settings, port: int = 0) -> dict[str, str]:
         **inherited,
         **_variables(settings.jobs),
         **_variables(settings.notifications),
+        **_variables(settings.limits),
         "MALL_TIMEZONE": settings.mall.timezone,
         "MALL_DATABASE_URL": str(settings.stores.database_url),
         "MALL_REDIS_URL": str(settings.stores.redis_url),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from resolvers.connections import _is_private, network_of
+from resolvers.connections import _is_private
+from services.limits.networks import network_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""Who asks too often is refused, whichever processes they ask (`domain.md`, Abuse).
+
+Everything that is asked in a process at once goes in one round trip; while it is under way the next
+asks gather, so nothing waits on a timer. While Redis is away nobody waits for it: what only reads
+goes on without limits, and what moves value as slowly as this process can vouch for alone.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import structlog
+from redis.asyncio import Redis
+
+from services.errors import MallError
+from services.limits.alone import Alone
+from services.limits.bucket import TAKE
+from services.limits.rates import Rate, Take
+from services.transaction import is_store_away
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+MOST_AT_ONCE: Final = 200
+"""Asks of one round trip: Redis does nothing else meanwhile."""
+_RETRY_S: Final = 1.0
+_US: Final = 1_000_000
+
+# One hash tag, so that a cluster keeps all buckets where one script reaches them: those of a member
+# and of an address are taken together or not at all.
+_KEY: Final = "{limits}:"
+
+
+class LimitExceeded(MallError):
+    """The holder asked too often, or for too much. After `retry_after_s` there is enough again."""
+
+    def __init__(self, limit: str, retry_after_s: int) -> None:
+        super().__init__(f"{limit}: again in {retry_after_s} s")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class _Ask(NamedTuple):
+    takes: Sequence[Take]
+    answer: asyncio.Future[LimitExceeded | None]
+
+
+class Limiter:
+    """The limits of a mall, as one process holds everybody to them."""
+
+    def __init__(self, redis: Redis, rates: Mapping[str, Rate]) -> None:
+        """`rates` are the limits that hold: others are not counted."""
+        self._redis = redis
+        self._rates = rates
+        self._alone = Alone(rates)
+        self._waiting: list[_Ask] = []
+        self._runner: asyncio.Task[None] | None = None
+        self._return: asyncio.Task[None] | None = None
+
+    async def take(self, takes: Sequence[Take], *, moves_value: bool) -> None:
+        """Take all of these or none; raises LimitExceeded.
+
+        Without Redis only what `moves_value` is counted, by this process alone; raises
+        ServiceUnavailable where that is more than it can count.
+        """
+        held = [each for each in takes if each.limit in self._rates]
+        if not held:
+            return
+        if self._return is None:
+            refusal = await self._ask(held)
+            if refusal is not None:
+                raise refusal
+        # Redis may have gone away while it was asked.
+        if self._return is not None and moves_value:
+            self._refuse(self._alone.take(held))
+
+    @staticmethod
+    def _refuse(short: tuple[str, int] | None) -> None:
+        if short is not None:
+            raise _exceeded(*short)
+
+    async def _ask(self, takes: Sequence[Take]) -> LimitExceeded | None:
+        ask = _Ask(takes, asyncio.get_running_loop().create_future())
+        self._waiting.append(ask)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await ask.answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                sent, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                try:
+                    refused = await self._send(sent)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the mall goes on
+                    self._go_on_alone(error)
+                    sent, self._waiting = sent + self._waiting, []
+                    refused = {}
+                for number, ask in enumerate(sent):
+                    if not ask.answer.done():  # else whoever asked has gone
+                        ask.answer.set_result(refused.get(number))
+        finally:
+            self._runner = None
+
+    async def _send(self, asks: Sequence[_Ask]) -> dict[int, LimitExceeded]:
+        keys = [f"{_KEY}{limit}:{holder}" for ask in asks for limit, holder, _ in ask.takes]
+        rates = self._rates
+        numbers = " ".join(
+            _numbers(tuple([(rates[limit], tokens) for limit, _, tokens in ask.takes]))
+            for ask in asks
+        )
+        refused: Any = await self._redis.eval(TAKE, len(keys), *keys, numbers)
+        return {
+            number: _exceeded(asks[number].takes[short].limit, wait_us)
+            for number, short, wait_us in refused
+        }
+
+    def _go_on_alone(self, error: Exception) -> None:
+        trace = None if is_store_away(error) else error
+        _log.warning("limits_counted_alone", cause=repr(error), exc_info=trace)
+        self._return = asyncio.create_task(self._await_return())
+
+    async def _await_return(self) -> None:
+        """Ask now and then whether Redis is back, so that no request has to find it out."""
+        while True:
+            await asyncio.sleep(_RETRY_S)
+            with suppress(Exception):
+                await self._redis.ping()
+                break
+        self._return = None
+        self._alone.forget()
+        _log.info("limits_counted_together")
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        for task in (self._runner, self._return):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+
+@lru_cache(maxsize=4096)
+def _numbers(takes: tuple[tuple[Rate, int], ...]) -> str:
+    """What the script is told of one ask; most asks have the same few shapes."""
+    sizes = (f"{tokens * rate.interval_us} {rate.size_us}" for rate, tokens in takes)
+    return f"{len(takes)} {' '.join(sizes)}"
+
+
+def _exceeded(limit: str, wait_us: int) -> LimitExceeded:
+    return LimitExceeded(limit, -(-wait_us // _US))
+
+
+@asynccontextmanager
+async def open_limiter(redis: Redis, rates: Mapping[str, Rate]) -> AsyncGenerator[Limiter]:
+    """The limits for as long as a process runs."""
+    limiter = Limiter(redis, rates)
+    try:
+        yield limiter
+    finally:
+        await limiter.aclose()

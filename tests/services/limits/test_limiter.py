@@ -1,0 +1,226 @@
+"""Limits across processes: two `Limiter`s on one Redis are two processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from models.stores import create_redis
+from services.errors import ServiceUnavailable
+from services.limits import alone
+from services.limits.alone import SHARE, Alone
+from services.limits.limiter import Limiter, LimitExceeded, open_limiter
+from services.limits.rates import Rate, Take, rates_of
+from settings import LimitSettings, SettingsError, StoreSettings
+
+NEVER_S = 999_999
+RATES = {
+    "few": Rate(5, NEVER_S),
+    "more": Rate(50, NEVER_S),
+    "many": Rate(1_000, NEVER_S),
+    "soon": Rate(1, 1),
+}
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = create_redis(StoreSettings(redis_url=redis_url))
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def processes(redis: Redis) -> AsyncIterator[tuple[Limiter, Limiter]]:
+    async with AsyncExitStack() as stack:
+        yield (
+            await stack.enter_async_context(open_limiter(redis, RATES)),
+            await stack.enter_async_context(open_limiter(redis, RATES)),
+        )
+
+
+async def refusal(
+    limiter: Limiter, *takes: Take, moves_value: bool = False
+) -> LimitExceeded | None:
+    try:
+        await limiter.take(takes, moves_value=moves_value)
+    except LimitExceeded as exceeded:
+        return exceeded
+    return None
+
+
+async def test_a_limit_holds_across_processes_to_the_token(
+    processes: tuple[Limiter, Limiter],
+) -> None:
+    """Of 2,400 that ask at once for what there are 1,000 of; other holders are not concerned."""
+    asked = [refusal(processes[number % 2], Take("many", "alice")) for number in range(2_400)]
+    answers = await asyncio.gather(*asked)
+    assert answers.count(None) == 1_000
+    assert await refusal(processes[0], Take("many", "bob")) is None
+
+
+async def test_all_is_taken_or_nothing(processes: tuple[Limiter, Limiter]) -> None:
+    """Who is refused by one limit has the others as before."""
+    here, there = processes
+    both = (Take("more", "alice"), Take("few", "alice"))
+    answers = [await refusal(here, *both) for _ in range(40)]
+    assert answers.count(None) == 5
+    assert {answer.limit for answer in answers if answer} == {"few"}
+    assert await refusal(there, Take("more", "alice", 45)) is None
+    assert await refusal(there, Take("more", "alice"))
+
+
+async def test_who_waits_as_told_gets_theirs(processes: tuple[Limiter, Limiter]) -> None:
+    """In whole seconds, rounded up."""
+    here, there = processes
+    assert await refusal(here, Take("soon", "alice")) is None
+    refused = await refusal(there, Take("soon", "alice"))
+    assert refused is not None
+    assert refused.retry_after_s == 1
+    await asyncio.sleep(refused.retry_after_s)
+    assert await refusal(here, Take("soon", "alice")) is None
+
+
+async def test_more_than_a_bucket_takes_a_whole_one(processes: tuple[Limiter, Limiter]) -> None:
+    """Or it could never be had."""
+    assert await refusal(processes[0], Take("few", "alice", 99)) is None
+    assert await refusal(processes[0], Take("few", "alice"))
+
+
+async def test_buckets_go_by_themselves(processes: tuple[Limiter, Limiter], redis: Redis) -> None:
+    """As soon as they are full: who asks seldom leaves nothing behind."""
+    await processes[0].take([Take("soon", "alice"), Take("few", "bob")], moves_value=False)
+    assert 0 < await redis.pttl("{limits}:soon:alice") <= 1_000
+    assert 0 < await redis.pttl("{limits}:few:bob") <= NEVER_S * 1_000 / 5
+
+
+async def test_a_limit_that_is_off_is_not_counted(redis: Redis) -> None:
+    async with open_limiter(redis, {}) as limiter:
+        assert await refusal(limiter, Take("few", "alice", 99), moves_value=True) is None
+    assert await redis.keys("{limits}*") == []
+
+
+async def test_who_has_gone_keeps_nobody_waiting(processes: tuple[Limiter, Limiter]) -> None:
+    """A request that was broken off, among others of the same round trip."""
+    here = processes[0]
+    asked = [asyncio.create_task(refusal(here, Take("few", "alice"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    asked[1].cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [answers[0], answers[2]] == [None, None]
+
+
+@dataclass
+class _Pails:
+    """What is left, by hand."""
+
+    left: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def take(self, takes: Sequence[Take]) -> bool:
+        sizes = {take: min(take.tokens, RATES[take.limit].tokens) for take in takes}
+        held = {take: self.left.get(take[:2], RATES[take.limit].tokens) for take in takes}
+        if any(held[take] < sizes[take] for take in takes):
+            return False
+        self.left |= {take[:2]: held[take] - sizes[take] for take in takes}
+        return True
+
+
+_takes = st.lists(
+    st.builds(Take, st.sampled_from(["few", "more"]), st.sampled_from("ab"), st.integers(1, 7)),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda take: take[:2],
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asks=st.lists(_takes, max_size=30))
+def test_the_script_counts_as_by_hand(redis_url: str, asks: list[list[Take]]) -> None:
+    """Any asks, of any holders, all in one round trip."""
+
+    async def outcomes() -> list[bool]:
+        client = create_redis(StoreSettings(redis_url=redis_url))
+        await client.flushdb()
+        async with open_limiter(client, RATES) as limiter:
+            answers = await asyncio.gather(*(refusal(limiter, *takes) for takes in asks))
+        await client.aclose()
+        return [answer is None for answer in answers]
+
+    pails = _Pails()
+    assert asyncio.run(outcomes()) == [pails.take(takes) for takes in asks]
+
+
+async def test_without_redis_only_value_is_counted_and_strictly() -> None:
+    """Reads go on without limits; who moves value has a quarter; it is said once."""
+    nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
+    with capture_logs() as logs:
+        async with open_limiter(nowhere, RATES) as limiter:
+            reads = [await refusal(limiter, Take("few", "alice")) for _ in range(20)]
+            many = [
+                await refusal(limiter, Take("many", "alice"), moves_value=True) for _ in range(300)
+            ]
+    await nowhere.aclose()
+    assert reads == [None] * 20
+    assert many.count(None) == 1_000 // SHARE
+    assert [line["event"] for line in logs] == ["limits_counted_alone"]
+
+
+async def test_nobody_finds_out_that_redis_is_back_by_waiting(redis: Redis) -> None:
+    """It is asked beside the requests; then all count together again."""
+    nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
+    async with open_limiter(nowhere, RATES) as limiter:
+        assert await refusal(limiter, Take("few", "alice")) is None
+        nowhere.connection_pool = redis.connection_pool
+        async with asyncio.timeout(10):
+            while not await redis.keys("{limits}:few:alice"):
+                await refusal(limiter, Take("few", "alice"))
+                await asyncio.sleep(0.05)
+
+
+async def test_a_redis_that_refuses_is_no_way_around(redis: Redis, redis_url: str) -> None:
+    """One that is there and runs no script, such as for want of memory, counts as away."""
+    await redis.acl_setuser("weak", enabled=True, nopass=True, commands=["+ping", "+select"])
+    weak = create_redis(StoreSettings(redis_url=redis_url.replace("://", "://weak:none@")))
+    with capture_logs():
+        async with open_limiter(weak, RATES) as limiter:
+            answers = [
+                await refusal(limiter, Take("few", "alice"), moves_value=True) for _ in range(3)
+            ]
+    assert answers.count(None) == 1
+    await weak.aclose()
+    await redis.acl_deluser("weak")
+
+
+def test_alone_a_process_counts_no_more_than_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond that what moves value is refused; what was full again is forgotten."""
+    monkeypatch.setattr(alone, "MOST_BUCKETS", 2)
+    now_ns = 1
+    counting = Alone({"soon": Rate(1, 1)}, lambda: now_ns)
+    for holder in ("alice", "bob"):
+        assert counting.take([Take("soon", holder)]) is None
+    with pytest.raises(ServiceUnavailable):
+        counting.take([Take("soon", "carol")])
+    assert counting.take([Take("soon", "alice")]) == ("soon", 1_000_000)
+    now_ns += 2 * 10**9
+    assert counting.take([Take("soon", "carol")]) is None
+
+
+def test_limits_are_set_apart_by_name() -> None:
+    """Or switched off, and all multiplied; a name that is none is refused."""
+    rates = rates_of(LimitSettings(rate_limits="exchanges=3/7, cost=off", rate_limit_factor=2))
+    assert rates["exchanges"] == Rate(6, 7)
+    assert "cost" not in rates
+    assert rates["value"].tokens == 2 * rates_of(LimitSettings())["value"].tokens
+    with pytest.raises(SettingsError):
+        rates_of(LimitSettings(rate_limits="exchange=3/7"))
+
+
+@pytest.mark.parametrize("pasted", ["exchanges", "exchanges=3", "exchanges=0/1", "a=1/0", "=1/1"])
+def test_nonsense_is_refused(pasted: str) -> None:
+    with pytest.raises(ValueError, match="COUNT/SECONDS"):
+        LimitSettings(rate_limits=pasted)
