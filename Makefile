@@ -6,7 +6,7 @@ DATA_DIR ?= .data
 venv := .venv
 python := $(venv)/bin/python
 installed := $(venv)/installed
-sources := app.py routes.py cli.py settings.py schema resolvers services models jobs commands dev benchmarks alembic tests
+sources := app.py routes.py cli.py settings schema resolvers services models jobs commands dev benchmarks alembic tests
 
 .PHONY: help install run test check format bench lock
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app import configure_logging
+from services.monitoring.logs import configure_logging
 from commands.opening import run_in_mall
 from jobs.registry import jobs_with
 from jobs.schedule import SCHEDULE

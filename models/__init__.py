@@ -14,6 +14,7 @@ from models.leaderboard import (
     RankHistory,
     RankSnapshot,
 )
+from models.monitoring import Alert, LedgerCheck, MeasuredFigure
 from models.notifications import (
     Campaign,
     Device,
@@ -44,6 +45,7 @@ from models.users import User
 
 __all__ = [
     "Achievement",
+    "Alert",
     "Base",
     "Campaign",
     "CheckIn",
@@ -64,7 +66,9 @@ __all__ = [
     "Invite",
     "ItemDailyExchanges",
     "ItemNeighbours",
+    "LedgerCheck",
     "LotDraw",
+    "MeasuredFigure",
     "OperatorAction",
     "OutboxMessage",
     "PeriodEarnings",

@@ -69,6 +69,7 @@ class Exchange(Base):
         ),
         Index("uq_exchanges_audit_sequence", "user_id", "audit_sequence", unique=True),
         Index("ix_exchanges_user_id_created_at", "user_id", "created_at", "id"),
+        Index("ix_exchanges_created_at", "created_at", postgresql_using="brin"),
         # What counts towards a per-user limit.
         Index(
             "ix_exchanges_per_user_limit",

@@ -171,6 +171,8 @@ class PointsAuditLog(Base):
         CheckConstraint("points_after = points_before + amount", name="amount_explains_points"),
         CheckConstraint("points_before >= 0 AND points_after >= 0", name="points_not_negative"),
         CheckConstraint("sequence > 0", name="sequence_positive"),
+        # It grows in this order: a few pages tell where a time begins.
+        Index("ix_points_audit_log_created_at", "created_at", postgresql_using="brin"),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)

@@ -35,7 +35,7 @@ class JsonAnswer:
     Starlette's Response spends more time on its headers than a small query takes to run.
     """
 
-    __slots__ = ("_body", "_headers", "_status")
+    __slots__ = ("_body", "_headers", "_status", "code")
 
     def __init__(
         self,
@@ -43,7 +43,10 @@ class JsonAnswer:
         accept: Wanted,
         value: object,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        code: str | None = None,
     ) -> None:
+        """`code` is that of the first error in it, if there is one."""
+        self.code = code
         self._status = status
         self._body = orjson.dumps(value)
         self._headers = [
@@ -147,19 +150,24 @@ def _close_aside(
 
 def answer_result(result: ExecutionResult, accept: Wanted) -> JsonAnswer:
     """Answer with what ran; errors of its fields do not change the status."""
-    return JsonAnswer(_OK, accept, _payload(result))
+    return JsonAnswer(_OK, accept, _payload(result), code=_first_code(result.errors))
 
 
 def answer_errors(errors: Sequence[GraphQLError], status: int, accept: Wanted) -> JsonAnswer:
     """Answer that nothing ran: no data, and the status where the client's media type has one."""
     entries = {"errors": [error.formatted for error in errors]}
-    return JsonAnswer(status if accept.exact_status else _OK, accept, entries)
+    status = status if accept.exact_status else _OK
+    return JsonAnswer(status, accept, entries, code=_first_code(errors))
 
 
 def _payload(result: ExecutionResult) -> dict[str, object]:
     if not result.errors:
         return {"data": result.data}
     return {"data": result.data, "errors": [error.formatted for error in result.errors]}
+
+
+def _first_code(errors: Sequence[GraphQLError] | None) -> str | None:
+    return (errors[0].extensions or {}).get("code") if errors else None
 
 
 def _encode_text(value: object) -> str:

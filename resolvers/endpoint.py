@@ -13,18 +13,18 @@ from typing import Any, Final, TypeVar
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry import Schema
 from strawberry.asgi import GraphQL
-from strawberry.http.streaming import HTTPStreamTransport, SSETransport
+from strawberry.http.streaming import SSETransport
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
-from resolvers.caches import DocumentCache, PreparedDocument
+from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
-from resolvers.operation_requests import OperationRequest, read_operation
-from resolvers.operations import UNKNOWN_OPERATION, Operations
+from resolvers.operation_requests import read_operation
+from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
 from resolvers.transport_errors import (
@@ -54,9 +54,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     described to the client like what a resolver raises. ``describe_error`` names what a client may
     know of an exception. ``on_connect`` gets a socket's context and the payload of its
     ``connection_init`` and may raise RefuseConnection. ``admit`` gets the context of whoever wants
-    to be told of changes, over a socket or a stream, and holds a place for them. ``shared`` names
-    the subscriptions that run once for all. ``allowed_origins`` may open WebSockets besides pages
-    of this origin. Raises ValueError for a schema with extensions, which would not run.
+    to be told of changes, over a socket or a stream, and holds a place for them. ``permit`` gets
+    the context and what is asked for before every operation begins; what it raises is described,
+    too. ``observe`` is told of every request but those for GraphiQL's page, and of every operation
+    on a socket; it must not raise. ``shared`` names the subscriptions that run once for all.
+    ``allowed_origins`` may open WebSockets besides pages of this origin. Raises ValueError for a
+    schema with extensions, which would not run.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         describe_error: DescribeError | None = None,
         on_connect: OnConnect | None = None,
         admit: Admit | None = None,
+        permit: Permit | None = None,
+        observe: Observe | None = None,
         shared: Shared[Context] | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
         max_frame_bytes: int = 64 * 1024,
@@ -86,7 +91,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._max_body_bytes = max_body_bytes
         self._max_frame_bytes = max_frame_bytes
         self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
-        self._operations = Operations(schema, self._describe_error)
+        self._operations = Operations(schema, self._describe_error, permit, observe)
         self._streams = Streams(self._operations, shared)
         self._admit = admit or _admit_for_ever
         self._prepare_sockets(on_connect or _welcome)
@@ -96,7 +101,6 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         handler: Any = partial(
             SocketHandler,
             max_held_size=_FRAMES_HELD * self._max_frame_bytes,
-            documents=self._operations.documents,
             streams=self._streams,
             on_connect=on_connect,
             admit=self._admit,
@@ -127,57 +131,59 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         accept = wanted(headers.get(b"accept", b""))
+        if self._page and accept.html and _asks_for_page(scope):
+            await self._page(scope, receive, send)
+            return
+        attempt = self._operations.attempt()
         try:
-            answer = await self._answer(scope, headers, receive, accept)
+            answer = await self._answer(scope, headers, receive, accept, attempt)
         except RefuseRequest as refusal:
-            answer = JsonAnswer(
-                refusal.status, accept, {"errors": [refusal.entry]}, refusal.headers
-            )
+            body = {"errors": [refusal.entry]}
+            answer = JsonAnswer(refusal.status, accept, body, refusal.headers, refusal.code)
         except ClientDisconnect:
+            attempt.end(None)
             return
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             answer = self._answer_failure(error, accept)
+        if isinstance(answer, JsonAnswer):
+            attempt.end(answer.code)
         await answer(scope, receive, send)
 
     async def _answer(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, accept: Wanted
-    ) -> ASGIApp:
-        if self._page and accept.html and _asks_for_page(scope):
-            return self._page
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        accept: Wanted,
+        attempt: Attempt,
+    ) -> JsonAnswer | StreamAnswer:
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
-        prepared = self._operations.documents.prepare(request.query)
+        prepared, operation = self._operations.prepare(request, attempt)
         if prepared.errors:
             return answer_errors(prepared.errors, _BAD_REQUEST, accept)
-        operation = prepared.operations.get(request.operation_name)
         if operation is None:
             raise RefuseRequest(_BAD_REQUEST, UNKNOWN_OPERATION)
-        streamed = _is_streamed(operation.operation, scope["method"], accept)
+        streamed = _is_streamed(operation.kind, scope["method"], accept)
         context = await self._make_context(Request(scope))
+        await self._operations.permit(operation, context)
         if streamed and accept.stream:
-            return await self._answer_stream(prepared, request, context, accept.stream)
+            place = ExitStack()
+            ends_at_s = place.enter_context(await self._admit(context))
+            messages = self._streams.open(prepared, request, context)
+            observed = self._streams.observed(messages, attempt)
+            return StreamAnswer(observed, accept.stream, place, ends_at_s)
         result = await self._operations.execute(prepared, request, context)
         if isinstance(result, list):
             return answer_errors(result, _BAD_REQUEST, accept)
         return answer_result(result, accept)
-
-    async def _answer_stream(
-        self,
-        prepared: PreparedDocument,
-        request: OperationRequest,
-        context: Context,
-        transport: HTTPStreamTransport,
-    ) -> StreamAnswer:
-        place = ExitStack()
-        ends_at_s = place.enter_context(await self._admit(context))
-        messages = self._streams.open(prepared, request, context)
-        return StreamAnswer(messages, transport, place, ends_at_s)
 
     def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
         code, message, extensions = describe_outside_fields(error, self._describe_error)
         status = status_of(code)
         if status < _SERVER_ERRORS and not accept.exact_status:
             status = 200
-        return JsonAnswer(status, accept, {"errors": [error_entry(code, message, extensions)]})
+        body = {"errors": [error_entry(code, message, extensions)]}
+        return JsonAnswer(status, accept, body, code=code)
 
     async def _serve_websocket(self, websocket: WebSocket) -> None:
         try:

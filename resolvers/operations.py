@@ -5,7 +5,8 @@ Strawberry converts the types and its resolvers; graphql-core runs them. What St
 managers, a middleware manager) is left out: this server has no schema extensions.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -21,9 +22,74 @@ from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from resolvers.caches import DocumentCache, PreparedDocument
+from resolvers.caches import DocumentCache
+from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.operation_requests import OperationRequest
 from resolvers.transport_errors import BAD_USER_INPUT, DescribeError, disclose, mark
+
+
+class Asked(NamedTuple):
+    """What an operation asks for, before it begins."""
+
+    name: str | None
+    """As the client wrote it: any of them, without end."""
+    kind: OperationType
+    root_fields: tuple[str, ...]
+    """Each once."""
+    cost: int
+    """In the units of the query cost."""
+
+
+class Observation(NamedTuple):
+    """What became of a request over HTTP, or of an operation on a socket."""
+
+    name: str | None
+    """As the client wrote it: any of them, without end."""
+    root_fields: tuple[str, ...]
+    kind: OperationType | None
+    """None where the request never became an operation."""
+    duration_s: float
+    """Until its answer was ready to be sent; of a subscription until it began."""
+    code: str | None
+    """Of its first error, None where there was none."""
+    is_known: bool
+    """Whether its document was among the valid ones that are kept."""
+
+
+Permit: TypeAlias = Callable[[Any, Asked], Awaitable[Mapping[str, Any] | None]]
+"""Given a context and what is asked for in it; may refuse by raising.
+
+What it returns is told to the client beside the cost, in `extensions.cost`.
+"""
+
+Observe: TypeAlias = Callable[[Observation], None]
+"""Told of each request or operation once, when it ended; of a subscription when it began."""
+
+
+class Attempt:
+    """A request, or an operation on a socket, from when it came until it is observed."""
+
+    __slots__ = ("_observe", "_started_at_s", "is_known", "operation")
+
+    def __init__(self, observe: Observe | None) -> None:
+        """It begins now."""
+        self._observe = observe
+        self._started_at_s = time.perf_counter()
+        self.operation: PreparedOperation | None = None
+        self.is_known = False
+
+    def end(self, code: str | None) -> None:
+        """Have it observed, unless it was already; `code` is that of its first error."""
+        observe, self._observe = self._observe, None
+        if observe is None:
+            return
+        duration_s = time.perf_counter() - self._started_at_s
+        operation = self.operation
+        if operation is None:
+            observe(Observation(None, (), None, duration_s, code, self.is_known))
+        else:
+            name, fields, kind = operation.name, operation.root_fields, operation.kind
+            observe(Observation(name, fields, kind, duration_s, code, self.is_known))
 
 
 class Failure(NamedTuple):
@@ -59,12 +125,42 @@ _is_awaitable: Final[Any] = optimized_is_awaitable  # declared without graphql-c
 class Operations:
     """Prepares and runs the operations of one schema, disclosing no error unasked."""
 
-    def __init__(self, schema: Schema, describe_error: DescribeError) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        describe_error: DescribeError,
+        permit: Permit | None = None,
+        observe: Observe | None = None,
+    ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
         self._schema = schema._schema  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way
-        self._describe_error = describe_error
+        self.describe_error = describe_error
+        self._permit = permit
+        self._observe = observe
         self.documents = DocumentCache(self._schema)
+
+    def attempt(self) -> Attempt:
+        """A request that has just come."""
+        return Attempt(self._observe)
+
+    def prepare(
+        self, request: OperationRequest, attempt: Attempt
+    ) -> tuple[PreparedDocument, PreparedOperation | None]:
+        """The document and which of its operations is meant, if it has that one."""
+        attempt.is_known = request.query in self.documents
+        prepared = self.documents.prepare(request.query)
+        attempt.operation = prepared.operations.get(request.operation_name)
+        return prepared, attempt.operation
+
+    async def permit(
+        self, operation: PreparedOperation, context: object
+    ) -> Mapping[str, Any] | None:
+        """Let the operation begin, or raise what keeps it from it."""
+        if self._permit is None:
+            return None
+        asked = Asked(operation.name, operation.kind, operation.root_fields, cost=1)
+        return await self._permit(context, asked)
 
     async def execute(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
@@ -78,7 +174,7 @@ class Operations:
             result = await result
         executor.release()
         for error in result.errors or ():
-            disclose(error, self._describe_error)
+            disclose(error, self.describe_error)
         return result
 
     async def stream(
@@ -89,7 +185,7 @@ class Operations:
         if operation is None or prepared.errors:
             unknown = GraphQLError(UNKNOWN_OPERATION, extensions={"code": BAD_USER_INPUT})
             yield Failure(prepared.errors or [unknown])
-        elif operation.operation is OperationType.SUBSCRIPTION:
+        elif operation.kind is OperationType.SUBSCRIPTION:
             async with aclosing(self._subscribe(prepared, request, context)) as results:
                 async for result in results:
                     yield result
@@ -119,14 +215,14 @@ class Operations:
             try:
                 async for result in results:
                     for error in result.errors or ():
-                        disclose(error, self._describe_error)
+                        disclose(error, self.describe_error)
                     yield result
             except Exception as error:  # noqa: BLE001 - a source that fails ends as an error entry
                 failure = GraphQLError(str(error), original_error=error)
-                yield Failure([disclose(failure, self._describe_error)])
+                yield Failure([disclose(failure, self.describe_error)])
 
     def _not_subscribed(self, result: ExecutionResult) -> Failure:
-        return Failure([disclose(error, self._describe_error) for error in result.errors or ()])
+        return Failure([disclose(error, self.describe_error) for error in result.errors or ()])
 
     def _build_executor(
         self, prepared: PreparedDocument, request: OperationRequest, context: object

@@ -20,6 +20,7 @@ from resolvers.stream_messages import Message, refusal
 from resolvers.transport_errors import COST_LIMITED
 from services.backoff import pause_s
 from services.live.newest import Newest
+from services.monitoring.log_context import detached
 
 StreamKey: TypeAlias = tuple[str, str | None, bytes]
 """The document without what means nothing, the operation's name, the variables it declares.
@@ -122,7 +123,7 @@ class SharedStreams:
         if running is None:
             running = self._running[key] = _Running(holder)
             self._begun[holder] += 1
-            running.task = asyncio.create_task(self._feed(key, running, begin))
+            running.task = detached(self._feed(key, running, begin))
             self._tasks.add(running.task)  # asyncio itself holds tasks weakly
             running.task.add_done_callback(self._tasks.discard)
         running.followers += 1

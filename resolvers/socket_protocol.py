@@ -16,11 +16,10 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import orjson
 import structlog
 
-from resolvers.caches import DocumentCache
 from resolvers.operation_requests import OperationRequest
 from resolvers.shared_streams import StreamKey
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
-from resolvers.stream_messages import Message, break_off
+from resolvers.stream_messages import Message
 from resolvers.streams import Streams
 from resolvers.transport_errors import COST_LIMITED, DescribeError, describe_closing, error_entry
 from resolvers.websocket import SocketAdapter
@@ -59,7 +58,6 @@ class SocketHandler(Generic[Context]):
         connection_init_wait_timeout: timedelta,
         max_subscriptions_per_connection: int,
         max_held_size: int,
-        documents: DocumentCache,
         streams: Streams[Context],
         on_connect: OnConnect,
         admit: Admit,
@@ -72,7 +70,6 @@ class SocketHandler(Generic[Context]):
         self._init_timeout_s = connection_init_wait_timeout.total_seconds()
         self._most_operations = max_subscriptions_per_connection
         self._max_held_size = max_held_size
-        self._documents = documents
         self._streams = streams
         self._on_connect = on_connect
         self._admit = admit
@@ -176,14 +173,8 @@ class SocketHandler(Generic[Context]):
 
     def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
         """The messages of an operation, which keep of the payload only what they need."""
-        request = _request(payload)
-        try:
-            prepared = self._documents.prepare(request.query)
-            # A copy for each: what one operation loaded must not be another's truth, later.
-            context = copy(self._context)
-            return self._streams.open(prepared, request, context, self._followed)
-        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
-            return break_off(error)
+        # A copy for each: what one operation loaded must not be another's truth, later.
+        return self._streams.ask(_request(payload), copy(self._context), self._followed)
 
     async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
         """Run an operation to its end. Its id is free again before its last word is sent."""

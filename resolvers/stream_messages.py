@@ -1,7 +1,7 @@
 """The messages of operations that answer more than once, as JSON text for whatever transport."""
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
@@ -25,23 +25,27 @@ class Message(NamedTuple):
     """Whether parts of the data could not be loaded."""
     may_pass: bool = False
     """Whether there are errors that are gone when a store is back."""
+    code: str | None = None
+    """Of the first error, if there is one."""
 
 
 def encode(result: ExecutionResult | Failure) -> Message:
     """The message that tells of this result."""
     errors = result.errors or ()
-    may_pass = any(_may_pass(error) for error in errors)
+    codes = [_code(error) for error in errors]
+    code, may_pass = codes[0] if codes else None, SERVICE_UNAVAILABLE in codes
     if isinstance(result, Failure):
-        return Message(orjson.dumps(_entries(errors)).decode(), True, False, may_pass)
+        return Message(orjson.dumps(_entries(errors)).decode(), True, False, may_pass, code)
     payload: dict[str, object] = {"data": result.data}
     if errors:
         payload["errors"] = _entries(errors)
-    return Message(orjson.dumps(payload).decode(), False, bool(errors), may_pass)
+    return Message(orjson.dumps(payload).decode(), False, bool(errors), may_pass, code)
 
 
-def refusal(code: str, text: str) -> Message:
+def refusal(code: str, text: str, extensions: Mapping[str, Any] | None = None) -> Message:
     """The one message of an operation that is not begun."""
-    return Message(orjson.dumps([error_entry(code, text)]).decode(), is_failure=True)
+    entries = [error_entry(code, text, extensions)]
+    return Message(orjson.dumps(entries).decode(), is_failure=True, code=code)
 
 
 BROKEN: Final = refusal(INTERNAL, INTERNAL_MESSAGE)
@@ -58,8 +62,8 @@ def break_off(error: Exception) -> AsyncGenerator[Message]:
     return only(BROKEN)
 
 
-def _may_pass(error: GraphQLError) -> bool:
-    return (error.extensions or {}).get("code") == SERVICE_UNAVAILABLE
+def _code(error: GraphQLError) -> str | None:
+    return (error.extensions or {}).get("code")
 
 
 def _entries(errors: Sequence[GraphQLError]) -> list[object]:

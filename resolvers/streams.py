@@ -7,26 +7,20 @@ runs by itself, and is begun anew when a store that was away kept something from
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import structlog
-from graphql import (
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
-    InlineFragmentNode,
-    OperationDefinitionNode,
-    OperationType,
-)
+from graphql import OperationType
 
-from resolvers.caches import MAX_CACHED_CHARACTERS, PreparedDocument
+from resolvers.caches import MAX_CACHED_CHARACTERS
+from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.operation_requests import OperationRequest
-from resolvers.operations import Operations
+from resolvers.operations import Attempt, Operations
 from resolvers.shared_streams import Begin, SharedStreams, StreamKey, stream_key
 from resolvers.stream_messages import BROKEN, Message, break_off, encode, only, refusal
-from resolvers.transport_errors import COST_LIMITED
+from resolvers.transport_errors import COST_LIMITED, INTERNAL, describe_outside_fields
 
 Context = TypeVar("Context")
 
@@ -60,6 +54,49 @@ class Streams(Generic[Context]):
         self._shared = shared
         self.shared = SharedStreams()
 
+    def ask(
+        self, request: OperationRequest, context: Context, followed: Counter[StreamKey]
+    ) -> AsyncGenerator[Message]:
+        """The messages of an operation that is still to be prepared and permitted."""
+        attempt = self._operations.attempt()
+        try:
+            prepared, _ = self._operations.prepare(request, attempt)
+            messages = self.open(prepared, request, context, followed)
+            return self._permitted(messages, context, attempt)
+        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
+            attempt.end(INTERNAL)
+            return break_off(error)
+
+    async def _permitted(
+        self, messages: AsyncGenerator[Message], context: Context, attempt: Attempt
+    ) -> AsyncGenerator[Message]:
+        try:
+            if attempt.operation is not None:
+                await self._operations.permit(attempt.operation, context)
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            refused = describe_outside_fields(error, self._operations.describe_error)
+            attempt.end(refused[0])
+            yield refusal(*refused)
+            return
+        async with aclosing(self.observed(messages, attempt)) as observed:
+            async for message in observed:
+                yield message
+
+    async def observed(
+        self, messages: AsyncGenerator[Message], attempt: Attempt
+    ) -> AsyncGenerator[Message]:
+        """The messages; the attempt ends with the first, that of a subscription before."""
+        operation = attempt.operation
+        if operation is not None and operation.kind is OperationType.SUBSCRIPTION:
+            attempt.end(None)
+        try:
+            async with aclosing(messages):
+                async for message in messages:
+                    attempt.end(message.code)
+                    yield message
+        finally:
+            attempt.end(None)  # nobody waited for the first
+
     def open(
         self,
         prepared: PreparedDocument,
@@ -75,13 +112,14 @@ class Streams(Generic[Context]):
         of any size, and some operations never end. Nor do they keep long documents, which take 140
         times as much memory once they are parsed.
         """
-        request = _needed(prepared, request)
-        if not _is_subscription(prepared, request):
+        operation = prepared.operations.get(request.operation_name)
+        request = _needed(operation, request)
+        if operation is None or operation.kind is not OperationType.SUBSCRIPTION:
             return self._run(prepared, request, context)
         if len(request.query) > MAX_CACHED_CHARACTERS:
             return only(_TOO_LONG)
         shared = self._shared
-        if shared is None or not _is_of(shared.fields, prepared, request):
+        if shared is None or not shared.fields.issuperset(operation.root_fields):
             return _persist(lambda: self._run(prepared, request, context))
         try:
             key = stream_key(request)
@@ -132,40 +170,9 @@ async def _persist(begin: Begin) -> AsyncGenerator[Message]:
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
 
-def _needed(prepared: PreparedDocument, request: OperationRequest) -> OperationRequest:
+def _needed(operation: PreparedOperation | None, request: OperationRequest) -> OperationRequest:
     """The request without what its operation cannot see."""
-    operation = prepared.operations.get(request.operation_name)
-    declared = operation.variable_definitions or () if operation else ()
-    names = {definition.variable.name.value for definition in declared}
+    declared = operation.variables if operation else frozenset[str]()
     given = request.variables or {}
-    variables = {name: given[name] for name in given.keys() & names}
+    variables = {name: given[name] for name in given.keys() & declared}
     return request._replace(variables=variables, extensions=None)
-
-
-def _is_subscription(prepared: PreparedDocument, request: OperationRequest) -> bool:
-    operation = prepared.operations.get(request.operation_name)
-    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
-
-
-def _is_of(fields: frozenset[str], prepared: PreparedDocument, request: OperationRequest) -> bool:
-    """Whether the subscription is to one of these fields, in whatever fragments it stands."""
-    operation = prepared.operations[request.operation_name]
-    return set(_root_fields(prepared, operation)) <= fields
-
-
-def _root_fields(prepared: PreparedDocument, operation: OperationDefinitionNode) -> Iterator[str]:
-    definitions = prepared.document.definitions
-    fragments = {
-        node.name.value: node.selection_set
-        for node in definitions
-        if isinstance(node, FragmentDefinitionNode)
-    }
-    found = [operation.selection_set]
-    while found:
-        for selection in found.pop().selections:
-            if isinstance(selection, FieldNode):
-                yield selection.name.value
-            elif isinstance(selection, InlineFragmentNode):
-                found.append(selection.selection_set)
-            elif isinstance(selection, FragmentSpreadNode):  # once each, however often spread
-                found.extend(filter(None, [fragments.pop(selection.name.value, None)]))

@@ -59,6 +59,7 @@ class RefuseRequest(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers
+        self.code = code
         self.entry = error_entry(code, message)
 
 

@@ -1,10 +1,12 @@
 """What a transaction changed that others are told of after its commit.
 
 Operations note it on the session, mostly by way of their `Writes`; `services.transaction` hands it
-to whoever listens to these sessions (`services.leaderboard.movements`) once the commit is done.
+to whoever listens to these sessions (`services.leaderboard.movements`, the metrics) once the commit
+is done.
 What must not be lost in a crash between the two is asked for in the outbox as well.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +20,15 @@ _KEY = "announcement"
 class Announcement:
     """Users whose balance moved; those of them whose place on a board may have; changed profiles.
 
-    `profiles`: what `UserProfile` says of somebody is no longer true.
+    `profiles`: what `UserProfile` says of somebody is no longer true. `issued`: points that were
+    earned, by source; `exchanged`: points that were paid for items, by their type.
     """
 
     moved: set[int] = field(default_factory=set[int])
     ranked: set[int] = field(default_factory=set[int])
     profiles: bool = False
+    issued: Counter[str] = field(default_factory=Counter[str])
+    exchanged: Counter[str] = field(default_factory=Counter[str])
 
     def __bool__(self) -> bool:
         return bool(self.moved or self.ranked or self.profiles)
@@ -33,6 +38,8 @@ class Announcement:
         self.moved |= other.moved
         self.ranked |= other.ranked
         self.profiles |= other.profiles
+        self.issued += other.issued
+        self.exchanged += other.exchanged
 
 
 def announce(session: AsyncSession, announcement: Announcement) -> None:

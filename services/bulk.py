@@ -108,6 +108,7 @@ class Writes:
         """Write all that was collected; returns what the suffix of a single insert returns."""
         if self.announcement:
             announce(session, self.announcement)
+            self.announcement = Announcement()  # what is flushed later is told beside it, not again
         if not self._writes:
             return ()
         parameters: dict[str, Sequence[Any]] = {}

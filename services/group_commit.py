@@ -5,6 +5,7 @@ request at once, a busy one settles many for the price of one commit.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.stores import Sessions
 from services.errors import MallError, Refusal, ServiceUnavailable
+from services.monitoring.log_context import detached
 from services.transaction import Contended, is_store_away, transaction
 
 RequestT = TypeVar("RequestT")
@@ -21,6 +23,10 @@ OutcomeT = TypeVar("OutcomeT")
 
 Settle = Callable[[AsyncSession, Sequence[RequestT]], Awaitable[Sequence[OutcomeT | MallError]]]
 """Settles a batch in the given transaction: one outcome, or refusal, per request, in order."""
+
+Observe = Callable[[int, Sequence[float]], None]
+"""Told of each batch that was committed: how many requests it had, and for how long each had waited
+that was not refused, in seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +54,7 @@ def settle_each(
 class _Waiting(Generic[RequestT, OutcomeT]):
     request: RequestT
     outcome: asyncio.Future[OutcomeT]
+    since_s: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(slots=True)
@@ -58,6 +65,7 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
     settle: Settle[RequestT, OutcomeT]
     largest_batch: int = 128
     longest_queue: int = 10_000
+    observe: Observe | None = None
     _queue: list[_Waiting[RequestT, OutcomeT]] = field(default_factory=list, init=False)
     _runner: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -73,7 +81,7 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
         waiting = _Waiting(request, outcome)
         self._queue.append(waiting)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
         return await waiting.outcome
 
     async def _run(self) -> None:
@@ -101,6 +109,8 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _resolve(waiting.outcome, outcome)
+            if self.observe is not None:
+                self.observe(len(batch), _waited_s(batch, outcomes))
 
     async def _settle_once(self, requests: Sequence[RequestT]) -> Sequence[OutcomeT | MallError]:
         async with transaction(self.sessions) as session:
@@ -119,6 +129,17 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
         _log.warning("batch_settled_one_by_one", requests=len(batch), exc_info=error)
         for waiting in batch:
             await self._settle_batch([waiting])
+
+
+def _waited_s(
+    batch: Sequence[_Waiting[RequestT, OutcomeT]], outcomes: Sequence[OutcomeT | MallError]
+) -> list[float]:
+    now_s = time.perf_counter()
+    return [
+        now_s - waiting.since_s
+        for waiting, outcome in zip(batch, outcomes, strict=True)
+        if not isinstance(outcome, MallError)
+    ]
 
 
 def _resolve(future: asyncio.Future[OutcomeT], outcome: OutcomeT | BaseException) -> None:

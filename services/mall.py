@@ -17,11 +17,13 @@ from services.exchange.fulfil import step_exchanges
 from services.exchange.place import place_exchanges
 from services.exchange.redeem import Redeemed, Redemption, redeem_coupons
 from services.exchange.states import Step, Stepped
-from services.group_commit import GroupCommit
+from services.group_commit import GroupCommit, OutcomeT, RequestT, Settle
 from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.monitoring.metrics import Metrics
+from services.monitoring.open import open_metrics
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -45,6 +47,7 @@ class Mall:
     stores: Stores
     clock: Clock
     zone: ZoneInfo
+    metrics: Metrics
     tokens: TokenVerifier
     captcha: CaptchaVerifier
     exchanges: GroupCommit[ExchangeRequest, Placed]
@@ -70,13 +73,13 @@ class Mall:
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
-    async with open_stores(settings.stores) as stores:
+    async with open_stores(settings.stores) as stores, open_metrics(settings, stores) as metrics:
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
         movements = Movements(stores, clock, settings.mall.zone)
-        stores.write.after_commit.append(movements.hear)
-        stores.bulk.after_commit.append(movements.hear)
-        mall = _mall(settings, stores, clock, tokens, captcha, movements)
+        for sessions in (stores.write, stores.bulk):
+            sessions.after_commit.extend([movements.hear, metrics.hear])
+        mall = _mall(settings, stores, clock, metrics, tokens, captcha, movements)
         try:
             yield mall
         finally:
@@ -91,6 +94,7 @@ def _mall(
     settings: Settings,
     stores: Stores,
     clock: Clock,
+    metrics: Metrics,
     tokens: TokenVerifier,
     captcha: CaptchaVerifier,
     movements: Movements,
@@ -105,29 +109,36 @@ def _mall(
         zone=zone,
         captcha=refusal if settings.captcha.captcha_check_in else None,
     )
+
+    def desk(name: str, settle: Settle[RequestT, OutcomeT]) -> GroupCommit[RequestT, OutcomeT]:
+        return GroupCommit(stores.write, settle, observe=metrics.desk(name))
+
     return Mall(
         settings=settings,
         stores=stores,
         clock=clock,
         zone=zone,
+        metrics=metrics,
         tokens=tokens,
         captcha=captcha,
-        exchanges=GroupCommit(stores.write, place),
-        completions=GroupCommit(stores.write, complete),
-        check_ins=GroupCommit(stores.write, sign_in),
-        steps=GroupCommit(stores.write, partial(step_exchanges, clock=clock, zone=zone)),
-        redemptions=GroupCommit(stores.write, partial(redeem_coupons, clock=clock)),
-        grants=GroupCommit(stores.write, partial(grant_points, clock=clock, zone=zone)),
-        reversals=GroupCommit(stores.write, partial(reverse_grants, clock=clock, zone=zone)),
-        adjustments=GroupCommit(stores.write, partial(adjust_points, clock=clock, zone=zone)),
-        extensions=GroupCommit(stores.write, partial(extend_lots, clock=clock, zone=zone)),
-        sign_ins=GroupCommit(stores.read, partial(find_users, clock=clock)),
-        sign_ups=GroupCommit(stores.write, partial(create_users, timezone=zone.key, clock=clock)),
-        logins=GroupCommit(stores.write, partial(note_logins, clock=clock)),
-        renames=GroupCommit(stores.write, rename_users),
+        exchanges=desk("exchanges", place),
+        completions=desk("completions", complete),
+        check_ins=desk("check_ins", sign_in),
+        steps=desk("steps", partial(step_exchanges, clock=clock, zone=zone)),
+        redemptions=desk("redemptions", partial(redeem_coupons, clock=clock)),
+        grants=desk("grants", partial(grant_points, clock=clock, zone=zone)),
+        reversals=desk("reversals", partial(reverse_grants, clock=clock, zone=zone)),
+        adjustments=desk("adjustments", partial(adjust_points, clock=clock, zone=zone)),
+        extensions=desk("extensions", partial(extend_lots, clock=clock, zone=zone)),
+        sign_ins=GroupCommit(
+            stores.read, partial(find_users, clock=clock), observe=metrics.desk("sign_ins")
+        ),
+        sign_ups=desk("sign_ups", partial(create_users, timezone=zone.key, clock=clock)),
+        logins=desk("logins", partial(note_logins, clock=clock)),
+        renames=desk("renames", rename_users),
         movements=movements,
         questions=Questions(stores.redis),
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
-        visits=GroupCommit(stores.write, partial(count_visits, clock=clock, zone=zone)),
+        visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
     )

@@ -213,6 +213,9 @@ def save_exchanges(
     writes.insert(UserCoupon, _COUPON, coupons)
     writes.insert(UserVip, _MEMBERSHIP, ends, suffix=_REPLACE_MEMBERSHIP)
     writes.announcement.profiles |= bool(ends)
+    for entry in placed:
+        if entry.item is not None:
+            writes.announcement.exchanged[entry.item.type] += entry.points_used
 
 
 def _exchange_row(placed: Placed) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from services.errors import ServiceUnavailable
 from services.leaderboard.boards import CHANNEL, PROFILES_KEY, boards_at, encode_news
 from services.leaderboard.rebuild import ask_for_rebuild
 from services.leaderboard.refresh import USERS_AT_ONCE, add_scores, read_scores
+from services.monitoring.log_context import detached
 from services.transaction import reading, transaction
 
 MOST_KEPT = 10_000
@@ -81,7 +82,7 @@ class Movements:
     def _start(self) -> None:
         self._latest = self._next
         if self._runner is None and not self._is_closing:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
 
     async def told(self) -> None:
         """Wait until what was announced so far has been told; not while a store is away."""

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 
+from services.monitoring.log_context import detached
+
 MOST_AT_ONCE = 100
 """Questions of one round trip: more would keep those that come meanwhile waiting."""
 
@@ -34,7 +36,7 @@ class Questions:
         if answer is None:
             answer = self._waiting[question] = asyncio.get_running_loop().create_future()
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
         return await asyncio.shield(answer)
 
     async def aclose(self) -> None:

@@ -19,6 +19,7 @@ from models.stores import Sessions
 from services.errors import ServiceUnavailable
 from services.leaderboard.boards import Board
 from services.leaderboard.scores import Lines, rank_by_sql
+from services.monitoring.log_context import detached
 from services.transaction import transaction
 
 GOOD_FOR_S = 1.0
@@ -95,7 +96,7 @@ class Ranking:
         question.user_ids.update(user_ids)
         question.window = max(question.window, window)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
         try:
             async with asyncio.timeout(self._bulk.wait_s):
                 return await asyncio.shield(question.answer)

@@ -22,6 +22,7 @@ from services.live.places import (
 )
 from services.live.watch import Watch
 from services.mall import Mall
+from services.monitoring.log_context import detached
 from services.points.balance import Balance, balances
 from services.transaction import reading
 
@@ -96,8 +97,8 @@ class Hub:
         if not self._tasks:
             redis = self._mall.stores.redis
             self._tasks = [
-                asyncio.create_task(listen(redis, self._touch_all, self._touch)),
-                asyncio.create_task(self._heal()),
+                detached(listen(redis, self._touch_all, self._touch)),
+                detached(self._heal()),
             ]
 
     def _touch(self, moved: Moved) -> None:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from services.live.newest import Newest
+from services.monitoring.log_context import detached
 from services.transaction import is_store_away
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -118,7 +119,7 @@ class Watch(Generic[KeyT, ValueT]):
         watched.followers += 1
         self.touch([key])
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read_on())
+            self._reader = detached(self._read_on())
         return watched
 
     def _leave(self, key: KeyT, watched: "_Watched[ValueT]") -> None:

@@ -17,7 +17,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.points import LotDraw, PointsAuditLog, PointsRecord, PointsRecordStatus, PointsReversal
+from models.points import (
+    LotDraw,
+    PointsAction,
+    PointsAuditLog,
+    PointsRecord,
+    PointsRecordStatus,
+    PointsReversal,
+)
 from models.users import User
 from services.achievements.milestones import NO_TARGET, Milestones
 from services.bulk import Writes
@@ -200,4 +207,7 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
     writes.insert(PointsReversal, _REVERSAL, [_reversal_row(each) for each in reversals])
     writes.announcement.moved.update(account.user_id for account in touched)
+    for entry in entries:
+        if entry.action is PointsAction.EARN:
+            writes.announcement.issued[entry.source or ""] += entry.amount
     save_earnings(writes, touched, zone)

@@ -10,6 +10,7 @@ import jwt
 import structlog
 from jwt.exceptions import PyJWTError
 
+from services.monitoring.log_context import detached
 from services.users.claims import TokenInvalid
 from settings import AccessSettings
 
@@ -76,7 +77,7 @@ class KeySet:
         pause_s = _REFETCH_PAUSE_S if self._keys else _RETRY_PAUSE_S
         if self._fetch is None and self._monotonic() - self._asked_at_s >= pause_s:
             self._asked_at_s = self._monotonic()
-            self._fetch = asyncio.create_task(self._load())
+            self._fetch = detached(self._load())
         # While the provider is known to be down and an older key will do, it is tried in the
         # background: nobody waits for its timeout. The fetch is a task of its own and shielded,
         # so that one caller who goes away does not fail the others.

@@ -6,8 +6,18 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STREETS = ("schema", "resolvers", "services", "models", "jobs", "dev", "commands", "benchmarks")
-HOUSES = ("app", "routes", "cli", "settings")
+STREETS = (
+    "schema",
+    "resolvers",
+    "services",
+    "models",
+    "settings",
+    "jobs",
+    "dev",
+    "commands",
+    "benchmarks",
+)
+HOUSES = ("app", "routes", "cli")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from settings import (
     JobSettings,
     MallSettings,
     NotificationSettings,
+    ObservationSettings,
     ServerSettings,
     SharingSettings,
     StoreSettings,
@@ -23,6 +24,7 @@ GROUPS = (
     ServerSettings,
     JobSettings,
     SharingSettings,
+    ObservationSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import uvicorn
 
-from app import configure_logging, create_app
+from app import create_app
+from services.monitoring.logs import configure_logging
 from settings import load_settings
 
 

@@ -83,7 +83,7 @@ async def test_says_that_the_database_is_away(command: str, settings: Settings) 
 
 _LOGS = """
 import logging
-from app import configure_logging
+from services.monitoring.logs import configure_logging
 from settings import load_settings
 configure_logging(load_settings())
 logging.getLogger("httpx2").info("POST https://apns/3/device/secret")

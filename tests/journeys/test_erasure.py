@@ -87,6 +87,7 @@ KEPT = {
     "share_visits": "salted hashes of visitors, for two days: name nobody",
     "operator_actions": "what operators did, for ever",
     "push_deliveries": "what providers answered about devices that are gone: names nobody",
+    "alerts": "what was noticed, and who took note: members by number only",
     "campaigns": "operators' words, and whom they chose: by number or by what many share",
 }
 NOT_ABOUT_USERS = {
@@ -103,6 +104,8 @@ NOT_ABOUT_USERS = {
     "erased_subjects",
     "erasure_salt",
     "file_imports",
+    "ledger_checks",
+    "measured_figures",
     "period_earnings_kept",
     "rank_snapshots",
     "reminder_days",

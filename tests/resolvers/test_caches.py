@@ -5,7 +5,8 @@ import time
 import pytest
 from graphql import GraphQLSchema, get_introspection_query
 
-from resolvers.caches import DocumentCache, PreparedDocument, prepare_document
+from resolvers.caches import DocumentCache
+from resolvers.documents import PreparedDocument, prepare_document
 from resolvers.limits import MAX_ALIASES, MAX_DEPTH
 from tests.resolvers.serving import make_schema
 

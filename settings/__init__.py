@@ -13,9 +13,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
-_CONFIG = SettingsConfigDict(env_prefix="MALL_", frozen=True, extra="ignore")
+from settings.environment import CONFIG as _CONFIG
+from settings.observation import ObservationSettings as ObservationSettings
+
 _SHORTEST_SECRET_BYTES = 32  # RFC 7518, 3.2: HS256 wants a key of at least its digest's size
 _LINK_PARTS = ("code", "kind", "target")
 
@@ -261,6 +263,7 @@ class Settings:
     server: ServerSettings
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
+    observation: ObservationSettings = field(default_factory=ObservationSettings)
 
     @property
     def public_url(self) -> str:
@@ -286,6 +289,7 @@ def load_settings() -> Settings:
         server=ServerSettings(),
         jobs=JobSettings(),
         sharing=SharingSettings(),
+        observation=ObservationSettings(),
     )
 
 

@@ -1,0 +1,106 @@
+"""Figures of how the mall does, for alerts, health and metrics.
+
+What is dear to measure, a job measures every few minutes and keeps (`services.monitoring.measure`);
+the rest is read at once, from indexes of what is open. So reading them is one short statement
+however many members there are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.monitoring.alerts import DELIVER_JOB
+
+MEASUREMENT_VALID = timedelta(hours=1)
+"""A measurement older than that says nothing of now: the figure is unknown."""
+MOST_COUNTED = 100_000
+"""Waiting and failed jobs are counted up to here: more says no more, and would take long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How the mall does; None where that is not known (never measured, or too long ago).
+
+    Rates are shares, 0 to 1, as `services.kpis.rates` defines them, and None, too, where there is
+    nothing to divide by. `largest_gain_1h` is what the member with the most earned in the last
+    hour, `largest_gainer_id` who that is. `outbox_waiting` and `failed_jobs` stop at
+    `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last asked for anything.
+    """
+
+    active_users_24h: int | None
+    active_users_30d: int | None
+    expiring_points_7d: int | None
+    exchange_rate: float | None
+    expiry_rate_30d: float | None
+    largest_gain_1h: int | None
+    largest_gainer_id: int | None
+    gone_points_30d: int | None
+    """Points that left balances in 30 days, spent or expired: what the expiry rate is of."""
+    outbox_lag_s: float
+    outbox_waiting: int
+    failed_jobs: int
+    undelivered_alerts: int
+    ledger_violations: int | None
+    """What the last checks of the books found; None before the first is complete."""
+    schedule_silence_s: float | None
+    measured_at: datetime | None
+
+
+# A row that was sent and is not done falls due again: what waits is what is due by its index. The
+# jobs that tell of alerts are counted apart, or their failing would be an alert of its own.
+_READ = text(
+    f"""
+    SELECT
+        (SELECT jsonb_object_agg(name, value) FROM measured_figures
+         WHERE measured_at > :valid_from) AS measured,
+        (SELECT max(measured_at) FROM measured_figures) AS measured_at,
+        waiting.jobs AS waiting, waiting.oldest_at,
+        failed.jobs AS failed, failed.undelivered,
+        (SELECT max(greatest(violations, found)) FROM ledger_checks
+         WHERE completed_at IS NOT NULL OR found > 0) AS violations,
+        (SELECT max(slot_at) FROM scheduled_jobs) AS slot_at
+    FROM (SELECT count(*) AS jobs, min(due_at) AS oldest_at
+          FROM (SELECT due_at FROM outbox
+                WHERE due_at <= :now AND done_at IS NULL AND failed_at IS NULL
+                LIMIT {MOST_COUNTED}) due) waiting
+    CROSS JOIN (SELECT count(*) FILTER (WHERE job <> :deliver) AS jobs,
+                       count(*) FILTER (WHERE job = :deliver) AS undelivered
+                FROM (SELECT job FROM outbox WHERE failed_at IS NOT NULL
+                      LIMIT {MOST_COUNTED}) dead) failed
+    """
+)
+
+
+async def read_figures(session: AsyncSession, now: datetime) -> Figures:
+    """The figures as they are now, in one short statement."""
+    parameters = {"now": now, "valid_from": now - MEASUREMENT_VALID, "deliver": DELIVER_JOB}
+    row = (await session.execute(_READ, parameters)).one()
+    measured: Mapping[str, float | None] = row.measured or {}
+    return Figures(
+        active_users_24h=_whole(measured.get("active_users_24h")),
+        active_users_30d=_whole(measured.get("active_users_30d")),
+        expiring_points_7d=_whole(measured.get("expiring_points_7d")),
+        exchange_rate=measured.get("exchange_rate"),
+        expiry_rate_30d=measured.get("expiry_rate_30d"),
+        largest_gain_1h=_whole(measured.get("largest_gain_1h")),
+        largest_gainer_id=_whole(measured.get("largest_gainer_id")),
+        gone_points_30d=_whole(measured.get("gone_points_30d")),
+        outbox_lag_s=_seconds_since(row.oldest_at, now) or 0.0,
+        outbox_waiting=row.waiting,
+        failed_jobs=row.failed,
+        undelivered_alerts=row.undelivered,
+        ledger_violations=_whole(row.violations),
+        schedule_silence_s=_seconds_since(row.slot_at, now),
+        measured_at=row.measured_at,
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _seconds_since(instant: datetime | None, now: datetime) -> float | None:
+    return None if instant is None else max(0.0, (now - instant).total_seconds())

@@ -1,0 +1,58 @@
+"""Structured logs: lines on standard error, JSON in production, readable ones in dev."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.dev import plain_traceback
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
+
+from services.monitoring.log_context import merge_facts
+from settings import Settings
+
+
+class _ToStructlog(logging.Handler):
+    """What libraries log, in the same form as what the mall logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info, logger=record.name)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Let everything be logged as these settings say.
+
+    Of libraries warnings and errors only, whatever the mall's level: at INFO httpx2 logs the
+    addresses it asks, and those of APNs hold the tokens of devices.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()])
+    level = logging.getLevelNamesMapping()[settings.server.log_level.upper()]
+    structlog.configure(
+        processors=[
+            merge_facts,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *(_readable() if settings.mall.profile == "dev" else _json()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _readable() -> list[Any]:
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=plain_traceback
+        )
+    ]
+
+
+def _json() -> list[Any]:
+    # Locals would put tokens and addresses into the log.
+    return [
+        ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+        structlog.processors.JSONRenderer(),
+    ]
