@@ -5,18 +5,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
-import settings as mall_settings
+from settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SETTINGS = frozenset(
     f"MALL_{name.upper()}"
-    for group in vars(mall_settings).values()
-    if isinstance(group, type) and issubclass(group, mall_settings.BaseSettings)
+    for group in get_type_hints(Settings).values()
     for name in group.model_fields
 )
 """Every variable that the mall reads."""
