@@ -61,7 +61,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_leases(mall.stores.redis) as leases,
         ):
             app.state.mall, app.state.live = mall, live
-            app.log = RequestLog(mall.metrics, is_on=settings.observation.access_log)
+            is_logged = settings.observation.access_log
+            app.log = RequestLog(mall.metrics, mall.tracer, is_on=is_logged)
             connections = Connections(leases, settings.server)
             app.graphql = _endpoint(mall, live, connections, schema, app.log)
             _watch_connections(mall.metrics, connections, live)
