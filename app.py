@@ -1,32 +1,30 @@
 """The ASGI application: opens the mall, mounts GraphQL and the plain HTTP routes."""
 
 import gc
-import logging
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import structlog
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
-from structlog.dev import plain_traceback
-from structlog.processors import ExceptionRenderer
-from structlog.tracebacks import ExceptionDictTransformer
 
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.live import SHARED_FIELDS
+from resolvers.request_log import RequestLog
 from resolvers.requests import Requests
 from resolvers.root import build_schema
 from resolvers.streams import Shared
-from routes import plain_routes
+from routes import livez, metrics_route, plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
 from services.live.hub import Hub, open_hub
 from services.live.leases import open_leases
 from services.mall import Mall, open_mall
+from services.monitoring.logs import configure_logging
+from services.monitoring.metrics import Metrics
 from settings import Settings, load_settings, require_access
 
 
@@ -38,13 +36,16 @@ class MallApplication(Starlette):
     """
 
     graphql: GraphQLEndpoint[Context]
+    log: RequestLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one WebSocket, or the lifespan."""
-        if scope["type"] != "lifespan" and scope["path"] == "/graphql":
-            await self.graphql(scope, receive, send)
-        else:
+        if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
+        elif scope["path"] == "/graphql":
+            await self.log.serve(self.graphql, scope, receive, send)
+        else:
+            await self.log.serve(super().__call__, scope, receive, send)
 
 
 def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplication:
@@ -60,14 +61,18 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_leases(mall.stores.redis) as leases,
         ):
             app.state.mall, app.state.live = mall, live
-            app.graphql = _endpoint(mall, live, Connections(leases, settings.server), schema)
+            is_logged = settings.observation.access_log
+            app.log = RequestLog(mall.metrics, mall.tracer, is_on=is_logged)
+            connections = Connections(leases, settings.server)
+            app.graphql = _endpoint(mall, live, connections, schema, app.log)
+            _watch_connections(mall.metrics, connections, live)
             yield
 
     return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
 
 
 def _endpoint(
-    mall: Mall, live: Hub, connections: Connections, schema: Schema
+    mall: Mall, live: Hub, connections: Connections, schema: Schema, log: RequestLog
 ) -> GraphQLEndpoint[Context]:
     server = mall.settings.server
     requests = Requests(mall, live)
@@ -79,11 +84,28 @@ def _endpoint(
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
+        permit=log.naming(),
+        observe=log.observe,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )
+
+
+def _watch_connections(metrics: Metrics, connections: Connections, live: Hub) -> None:
+    def sample() -> None:
+        metrics.connections.set(len(connections))
+        metrics.watched.set(live.watched)
+
+    metrics.samples.append(sample)
+
+
+def create_metrics_app(mall: Mall) -> Starlette:
+    """What a process without GraphQL serves beside its work: its metrics, and that it lives."""
+    app = Starlette(routes=[Route("/livez", livez), metrics_route()])
+    app.state.mall = mall
+    return app
 
 
 def app_from_environment() -> MallApplication:
@@ -104,45 +126,3 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-class _ToStructlog(logging.Handler):
-    """What libraries log, in the same form as what the mall logs."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(record.name)
-        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info, logger=record.name)
-
-
-def configure_logging(settings: Settings) -> None:
-    """Structured logs to standard error: JSON in production, readable lines in dev.
-
-    Of libraries warnings and errors only, whatever the mall's level: at INFO httpx2 logs the
-    addresses it asks, and those of APNs hold the tokens of devices.
-    """
-    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()])
-    is_dev = settings.mall.profile == "dev"
-    level = logging.getLevelNamesMapping()[settings.server.log_level.upper()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(
-                [
-                    structlog.dev.ConsoleRenderer(
-                        colors=sys.stderr.isatty(), exception_formatter=plain_traceback
-                    )
-                ]
-                if is_dev
-                else [
-                    # Locals would put tokens and addresses into the log.
-                    ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-                    structlog.processors.JSONRenderer(),
-                ]
-            ),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )

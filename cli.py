@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from commands import jobs
 from commands.imports import coupons, points
 from commands.leaderboard import leaderboard
+from commands.metrics import kept_metrics
 from commands.opening import run_in_mall, stores_of
 from commands.recommendations import recommendations
 from commands.users import users
@@ -61,14 +62,15 @@ def serve() -> None:
         os.environ["MALL_REDIS_URL"] = with_urls.stores.redis_url or ""
         server = settings.server
         try:
-            uvicorn.run(
-                "app:app_from_environment",
-                factory=True,
-                host=server.host,
-                port=server.port,
-                workers=server.processes,
-                **web_options(server),
-            )
+            with kept_metrics(settings):
+                uvicorn.run(
+                    "app:app_from_environment",
+                    factory=True,
+                    host=server.host,
+                    port=server.port,
+                    workers=server.processes,
+                    **web_options(server),
+                )
         except KeyboardInterrupt:
             return
 

@@ -1,6 +1,7 @@
 """Plain HTTP beside GraphQL: probes for balancers, pages of links, tokens for developers."""
 
 import asyncio
+import hmac
 from collections.abc import Awaitable
 from functools import partial
 from uuid import UUID
@@ -20,6 +21,7 @@ from services.errors import ServiceUnavailable
 from services.leaderboard.read import read_ranks
 from services.mall import Mall
 from services.messages import negotiate_locale
+from services.monitoring.exposition import CONTENT_TYPE, exposition
 from services.sharing.links import front_end_link, link_to
 from services.sharing.page import HEADERS, away_page, missing_page, share_page
 from services.sharing.preview import Shared, find_shared, preview_of
@@ -58,12 +60,33 @@ def plain_routes(settings: Settings) -> list[Route]:
         Route("/readyz", readyz),
         Route("/s/{code}", shared_link, methods=["GET"]),  # and HEAD with it
     ]
+    if settings.observation.metrics_token is not None or settings.mall.profile == "dev":
+        routes.append(metrics_route())
     if settings.mall.profile == "dev":
         routes.append(Route("/", _to_graphiql))
         if settings.access.jwt_secret is not None:
             limit = _LARGEST_TOKEN_REQUEST_BYTES
             routes.append(Route("/dev/token", dev_token, methods=["POST"], max_body_size=limit))
     return routes
+
+
+def metrics_route() -> Route:
+    """Where Prometheus reads; with its token where one is set."""
+    return Route("/metrics", metrics)
+
+
+async def metrics(request: Request) -> Response:
+    """Everything that was measured; 401 without the token: business figures are not for all."""
+    mall: Mall = request.app.state.mall
+    token = mall.settings.observation.metrics_token
+    if token is not None and not _bears(request, token.get_secret_value()):
+        return Response("The metrics need a bearer token", 401, {"www-authenticate": "Bearer"})
+    return Response(await exposition(mall), media_type=CONTENT_TYPE)
+
+
+def _bears(request: Request, token: str) -> bool:
+    said = request.headers.get("authorization", "")
+    return hmac.compare_digest(said.encode(), f"Bearer {token}".encode())
 
 
 async def livez(_request: Request) -> Response:

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from services.monitoring.logs import configure_logging
+from commands.metrics import serving_metrics
 from commands.opening import run_in_mall
 from jobs.registry import jobs_with
 from jobs.schedule import SCHEDULE
 from jobs.scheduler import keep_schedule
 from jobs.worker import work
 from services.mall import Mall
+from services.monitoring.logs import configure_logging
 from services.notifications.open import open_providers
 from services.outbox import failed_jobs, retry_failed
 from services.transaction import reading, transaction
@@ -26,7 +27,8 @@ def worker() -> None:
     """Run jobs, and send the brokers what transactions asked for."""
 
     async def until_stopped(mall: Mall) -> int:
-        async with open_providers(mall.settings.notifications) as providers:
+        notifications = mall.settings.notifications
+        async with serving_metrics(mall), open_providers(notifications) as providers:
             await work(mall, jobs_with(providers), _stop_signal())
         return 0
 
@@ -37,7 +39,8 @@ def scheduler() -> None:
     """Ask for jobs by the clock. Several may run: one leads, another takes over."""
 
     async def until_stopped(mall: Mall) -> int:
-        await _until(_stop_signal(), keep_schedule(mall, SCHEDULE))
+        async with serving_metrics(mall):
+            await _until(_stop_signal(), keep_schedule(mall, SCHEDULE))
         return 0
 
     _run(until_stopped)

@@ -17,7 +17,7 @@ GRACE_S = 10
 """For what is under way when the process is told to stop."""
 _LONGEST_SILENCE_S = 30
 """Of one of several web processes, until it is replaced. By uvicorn's default (5 s) those that take
-longer to import what they serve, on a machine that is busy, are killed while they start, for ever."""
+longer to import what they serve, on a busy machine, are killed while they start, for ever."""
 
 
 class _CutOff(asyncio.Protocol):

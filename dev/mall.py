@@ -71,6 +71,8 @@ def run_mall(settings: Settings) -> int:
             "MALL_DATABASE_URL": urls.database_url,
             "MALL_REDIS_URL": urls.redis_url,
             "MALL_JWT_SECRET": secret.get_secret_value(),
+            # So that /metrics of the web process tells of the worker and the scheduler, too.
+            "MALL_METRICS_DIR": str(settings.stores.data_dir.resolve() / "metrics"),
         }
         address = f"http://{server.host}:{server.port}"
         token = _demo_token(secret, settings.access)

@@ -7,8 +7,9 @@ pauses, and in the end kept as failed.
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from services.backoff import pause_s
 from services.errors import ServiceUnavailable, said
 from services.job_claims import Claim, claim_row, close_claimed, give_back, hold_claim
 from services.mall import Mall
+from services.monitoring.log_context import add_facts
+from services.monitoring.metrics import JobOutcome
 from services.outbox import Message, lock_open, mark_done, note_failure, note_not_sent
 from services.transaction import Contended, is_store_away, reading, transaction
 
@@ -51,17 +54,22 @@ class Runner:
     async def run(self, name: str, ids: Sequence[int]) -> None:
         """Run one message of the broker: rows of one job. Never raises what a job raises."""
         job = self.jobs[name]
-        if isinstance(job, SetJob):
-            await self._run_set(job, ids)
-        else:
-            await asyncio.gather(*(self._run_claimed(job, Claim(number)) for number in ids))
+        add_facts(job=name, rows=list(ids))
+        started_s = time.perf_counter()
+        tracer = self.mall.tracer
+        with nullcontext() if tracer is None else tracer.working(name, len(ids)):
+            if isinstance(job, SetJob):
+                await self._run_set(job, ids)
+            else:
+                await asyncio.gather(*(self._run_claimed(job, Claim(number)) for number in ids))
+        self.mall.metrics.time_job(name, time.perf_counter() - started_s)
 
     async def _run_set(self, job: SetJob, ids: Sequence[int]) -> None:
         try:
             await self._run_together(job, ids)
         except Exception as error:  # noqa: BLE001 — it is noted, and belongs to the rows
             if _is_interruption(error):
-                _log_interruption(job, ids, error)
+                self._note_interruption(job, ids, error)
                 await self._let_come_soon(ids)
             elif len(ids) == 1:
                 await self._fail(job, ids[0], error)
@@ -78,8 +86,10 @@ class Runner:
                 return
             await job.run(session, mall, [message.payload for message in messages])
             await mark_done(session, [message.id for message in messages], mall.clock())
+        mall.metrics.count_rows(job.name, JobOutcome.DONE, len(messages))
 
     async def _run_claimed(self, job: StepJob | TalkJob[Any], claim: Claim) -> None:
+        add_facts(rows=[claim.id])
         try:
             if isinstance(job, StepJob):
                 await self._run_in_steps(job, claim)
@@ -87,7 +97,7 @@ class Runner:
                 await self._talk(job, claim)
         except Exception as error:  # noqa: BLE001 — it is noted, and belongs to the row
             if _is_interruption(error):
-                _log_interruption(job, [claim.id], error)
+                self._note_interruption(job, [claim.id], error)
                 await self._let_come_soon([claim.id], claim)
             else:
                 await self._fail(job, claim.id, error, claim.claim)
@@ -106,7 +116,9 @@ class Runner:
                         await give_back(session, claim, mall.clock())
                     return
         async with transaction(mall.stores.write) as session:
-            await close_claimed(session, claim, mall.clock())
+            is_closed = await close_claimed(session, claim, mall.clock())
+        if is_closed:
+            mall.metrics.count_rows(job.name, JobOutcome.DONE)
 
     async def _talk(self, job: TalkJob[Any], claim: Claim) -> None:
         mall = self.mall
@@ -120,22 +132,29 @@ class Runner:
             await self._note(job, work, claim)
 
     async def _note(self, job: TalkJob[Any], work: Any, claim: Claim) -> None:
-        mall = self.mall
         for pause_before_s in (*_PAUSES_BEFORE_NOTING_S, None):
             try:
-                async with transaction(mall.stores.write) as session:
-                    is_ours = await hold_claim(session, claim)
-                    again_at = await job.note(session, mall, work, is_ours)
-                    if again_at is None:
-                        await close_claimed(session, claim, mall.clock())
-                    else:
-                        await give_back(session, claim, again_at)
+                outcome = await self._note_once(job, work, claim)
             except ServiceUnavailable:
                 if pause_before_s is None:
                     raise
                 await asyncio.sleep(pause_before_s)
             else:
+                if outcome is not None:
+                    self.mall.metrics.count_rows(job.name, outcome)
                 return
+
+    async def _note_once(self, job: TalkJob[Any], work: Any, claim: Claim) -> JobOutcome | None:
+        """What became of the row by that; None when it is another's by now."""
+        mall = self.mall
+        async with transaction(mall.stores.write) as session:
+            is_ours = await hold_claim(session, claim)
+            again_at = await job.note(session, mall, work, is_ours)
+            if again_at is not None:
+                await give_back(session, claim, again_at)
+                return JobOutcome.PUT_OFF
+            is_closed = await close_claimed(session, claim, mall.clock())
+            return JobOutcome.DONE if is_closed else None
 
     async def _claim(self, claim: Claim) -> Message | None:
         """Committed before any work begins, so that whatever goes wrong with it can be noted."""
@@ -155,18 +174,23 @@ class Runner:
                 else:
                     await give_back(session, claim, due_at)
 
+    def _note_interruption(self, job: Job, ids: Sequence[int], error: Exception) -> None:
+        _log.warning("job_interrupted", error=said(error))
+        self.mall.metrics.count_rows(job.name, JobOutcome.INTERRUPTED, len(ids))
+
     async def _fail(
         self, job: Job, identifier: int, error: Exception, claim: UUID | None = None
     ) -> None:
         try:
             await self._note_failure(job, identifier, error, claim)
         except Exception as away:  # noqa: BLE001
-            _log.error("job_failure_not_noted", job=job.name, id=identifier, exc_info=away)
+            _log.error("job_failure_not_noted", id=identifier, exc_info=away)
 
     async def _note_failure(
         self, job: Job, identifier: int, error: Exception, claim: UUID | None
     ) -> None:
         mall = self.mall
+        outcome = None
         async with transaction(mall.stores.write) as session:
             for message in await lock_open(session, [identifier], mall.clock()):
                 again_s = _again_s(message)
@@ -174,13 +198,10 @@ class Runner:
                 due_at = None if again_s is None else now + timedelta(seconds=again_s)
                 text = said(error)[:_LONGEST_ERROR]
                 if await note_failure(session, identifier, text, now, due_at, claim):
-                    _log.error(
-                        "job_failed", job=job.name, id=identifier, again_s=again_s, exc_info=error
-                    )
-
-
-def _log_interruption(job: Job, ids: Sequence[int], error: Exception) -> None:
-    _log.warning("job_interrupted", job=job.name, rows=len(ids), error=said(error))
+                    _log.error("job_failed", id=identifier, again_s=again_s, exc_info=error)
+                    outcome = JobOutcome.DEAD if again_s is None else JobOutcome.FAILED
+        if outcome is not None:
+            mall.metrics.count_rows(job.name, outcome)
 
 
 def _is_interruption(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from services.errors import ServiceUnavailable, Unauthenticated
 from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
+from services.monitoring.log_context import add_facts
 from services.users.claims import Claims, TokenInvalid
 from services.users.profile import DEFAULT_LOCALE, Identity
 from services.users.renames import is_renamed
@@ -87,6 +88,7 @@ class Requests:
         identity = await self._identity(claims)
         if is_renamed(claims, identity.username, identity.named_at):
             await self._rename(claims)
+        add_facts(user=identity.user_id)
         return Viewer(
             user_id=identity.user_id,
             subject=claims.subject,

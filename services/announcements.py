@@ -21,7 +21,8 @@ class Announcement:
     """Users whose balance moved; those of them whose place on a board may have; changed profiles.
 
     `profiles`: what `UserProfile` says of somebody is no longer true. `issued`: points that were
-    earned, by source; `exchanged`: points that were paid for items, by their type.
+    earned, by source; `exchanged`: points that were paid for items, by their type;
+    `pushes`: pushes that were sent, failed or suppressed, by type and status.
     """
 
     moved: set[int] = field(default_factory=set[int])
@@ -29,9 +30,10 @@ class Announcement:
     profiles: bool = False
     issued: Counter[str] = field(default_factory=Counter[str])
     exchanged: Counter[str] = field(default_factory=Counter[str])
+    pushes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
     def __bool__(self) -> bool:
-        return bool(self.moved or self.ranked or self.profiles)
+        return bool(self.moved or self.ranked or self.profiles or self.pushes)
 
     def add(self, other: "Announcement") -> None:
         """Take in what another one says."""
@@ -40,6 +42,7 @@ class Announcement:
         self.profiles |= other.profiles
         self.issued += other.issued
         self.exchanged += other.exchanged
+        self.pushes += other.pushes
 
 
 def announce(session: AsyncSession, announcement: Announcement) -> None:

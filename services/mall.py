@@ -24,6 +24,8 @@ from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
+from services.monitoring.shared_figures import SharedFigures
+from services.monitoring.tracing import Tracer, open_tracer
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -48,6 +50,8 @@ class Mall:
     clock: Clock
     zone: ZoneInfo
     metrics: Metrics
+    figures: SharedFigures
+    tracer: Tracer | None
     tokens: TokenVerifier
     captcha: CaptchaVerifier
     exchanges: GroupCommit[ExchangeRequest, Placed]
@@ -73,13 +77,17 @@ class Mall:
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
-    async with open_stores(settings.stores) as stores, open_metrics(settings, stores) as metrics:
+    async with (
+        open_stores(settings.stores) as stores,
+        open_metrics(settings, stores) as metrics,
+        open_tracer(settings, stores.engine) as tracer,
+    ):
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
         movements = Movements(stores, clock, settings.mall.zone)
         for sessions in (stores.write, stores.bulk):
             sessions.after_commit.extend([movements.hear, metrics.hear])
-        mall = _mall(settings, stores, clock, metrics, tokens, captcha, movements)
+        mall = _mall(settings, stores, clock, metrics, tracer, tokens, captcha, movements)
         try:
             yield mall
         finally:
@@ -95,6 +103,7 @@ def _mall(
     stores: Stores,
     clock: Clock,
     metrics: Metrics,
+    tracer: Tracer | None,
     tokens: TokenVerifier,
     captcha: CaptchaVerifier,
     movements: Movements,
@@ -111,7 +120,7 @@ def _mall(
     )
 
     def desk(name: str, settle: Settle[RequestT, OutcomeT]) -> GroupCommit[RequestT, OutcomeT]:
-        return GroupCommit(stores.write, settle, observe=metrics.desk(name))
+        return GroupCommit(stores.write, settle, metrics.desk(name), name, tracer)
 
     return Mall(
         settings=settings,
@@ -119,6 +128,8 @@ def _mall(
         clock=clock,
         zone=zone,
         metrics=metrics,
+        figures=SharedFigures(stores.read, clock),
+        tracer=tracer,
         tokens=tokens,
         captcha=captcha,
         exchanges=desk("exchanges", place),
@@ -131,7 +142,7 @@ def _mall(
         adjustments=desk("adjustments", partial(adjust_points, clock=clock, zone=zone)),
         extensions=desk("extensions", partial(extend_lots, clock=clock, zone=zone)),
         sign_ins=GroupCommit(
-            stores.read, partial(find_users, clock=clock), observe=metrics.desk("sign_ins")
+            stores.read, partial(find_users, clock=clock), metrics.desk("sign_ins")
         ),
         sign_ups=desk("sign_ups", partial(create_users, timezone=zone.key, clock=clock)),
         logins=desk("logins", partial(note_logins, clock=clock)),

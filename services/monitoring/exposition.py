@@ -1,8 +1,9 @@
 """Everything that was measured, as Prometheus reads it."""
 
 import asyncio
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.mall import Mall
@@ -24,3 +25,7 @@ async def exposition(mall: Mall) -> bytes:
     directory = mall.settings.observation.metrics_dir
     measured = await asyncio.to_thread(_measured, mall.metrics, directory)
     return measured + generate_latest(figure_families(figures))
+
+
+def _measured(metrics: Metrics, directory: Path | None) -> bytes:
+    return generate_latest(metrics.registry if directory is None else read_shared(directory))

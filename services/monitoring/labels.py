@@ -33,8 +33,7 @@ class BoundedLabels:
 
 def field_label(root_fields: Sequence[str]) -> str:
     """The one root field of an operation; names of fields are as many as the schema has."""
-    fields = set(root_fields)
-    return fields.pop() if len(fields) == 1 else SEVERAL
+    return root_fields[0] if len(root_fields) == 1 else SEVERAL
 
 
 def operation_label(names: BoundedLabels, name: str | None, root_fields: Sequence[str]) -> str:

@@ -1,9 +1,11 @@
 """Structured logs: lines on standard error, JSON in production, readable ones in dev."""
 
+import json
 import logging
 import sys
 from typing import Any
 
+import orjson
 import structlog
 from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
@@ -28,16 +30,21 @@ def configure_logging(settings: Settings) -> None:
     addresses it asks, and those of APNs hold the tokens of devices.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()])
+    is_dev = settings.mall.profile == "dev"
     level = logging.getLevelNamesMapping()[settings.server.log_level.upper()]
     structlog.configure(
         processors=[
             merge_facts,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(_readable() if settings.mall.profile == "dev" else _json()),
+            *(_readable() if is_dev else _json()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=(
+            structlog.WriteLoggerFactory(file=sys.stderr)
+            if is_dev
+            else structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+        ),
         cache_logger_on_first_use=True,
     )
 
@@ -54,5 +61,13 @@ def _json() -> list[Any]:
     # Locals would put tokens and addresses into the log.
     return [
         ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(serializer=_serialize),
     ]
+
+
+def _serialize(line: Any, **_of_json: object) -> bytes:
+    """A fifth of what the json module takes: there is a line for every request."""
+    try:
+        return orjson.dumps(line, default=repr)
+    except TypeError:  # an integer or a character that only the json module takes
+        return json.dumps(line, default=repr).encode()

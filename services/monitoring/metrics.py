@@ -5,9 +5,16 @@ the counters grow by what the tables say. What commands on the console do is not
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from models.catalogue import ExchangeItemType
 from services.announcements import noted
@@ -27,6 +34,20 @@ _DURATIONS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 _JOB_DURATIONS_S = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3_600.0)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _FAILURES = frozenset({"INTERNAL", "SERVICE_UNAVAILABLE"})
+
+
+# A second series for every counter, which processes that share their values do not have.
+disable_created_metrics()
+
+
+class JobOutcome(StrEnum):
+    """What became of a row: done; to be tried again; given up; or none of its own doing."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DEAD = "dead"
+    PUT_OFF = "put_off"
+    INTERRUPTED = "interrupted"
 
 
 class Request(NamedTuple):
@@ -99,7 +120,9 @@ class Metrics:
         )
         self._known, self._new = (self.documents.labels(cache) for cache in ("hit", "miss"))
         self.connections = self._gauge("graphql_connections", "Sockets and event streams open.")
-        self.watchers = self._gauge("graphql_subscriptions", "Subscriptions that are followed.")
+        self.watched = self._gauge(
+            "graphql_watched", "Different boards, places and balances that are being watched."
+        )
         self.batches = self._histogram(
             "group_commit_batch_size",
             "How many requests were settled in one transaction.",
@@ -123,6 +146,9 @@ class Metrics:
         self.pushes = self._counter(
             "pushes_total", "What providers answered, per device.", "provider", "kind", "outcome"
         )
+        self.push_records = self._counter(
+            "push_records_total", "Pushes that were sent, failed or suppressed.", "kind", "status"
+        )
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
@@ -145,6 +171,8 @@ class Metrics:
             self.points_issued.labels(self._sources.of(source, OTHER)).inc(points)
         for kind, points in announcement.exchanged.items():
             self.points_exchanged.labels(kind).inc(points)
+        for key, pushes in announcement.pushes.items():
+            self.push_records.labels(*key).inc(pushes)
 
     def count_request(self, request: Request) -> None:
         """Count and time a GraphQL request."""
@@ -175,9 +203,17 @@ class Metrics:
 
         return observe
 
-    def count_rows(self, job: str, outcome: str, rows: int = 1) -> None:
+    def count_rows(self, job: str, outcome: JobOutcome, rows: int = 1) -> None:
         """Count rows of the outbox that a job has done, or not."""
         self.jobs.labels(job, outcome).inc(rows)
+
+    def time_job(self, job: str, duration_s: float) -> None:
+        """Note how long a run of a job took, whatever came of it."""
+        self.job_duration.labels(job).observe(duration_s)
+
+    def count_answer(self, platform: str, kind: str, outcome: str) -> None:
+        """Count what a provider answered about a push for one device."""
+        self.pushes.labels("apns" if platform == "ios" else "fcm", kind, outcome).inc()
 
     def sample(self) -> None:
         """Set the gauges to what is so now."""

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.notifications import PushDelivery, PushRecord, PushStatus
 from services.bulk import Writes
-from services.notifications.plan import ask_for_delivery
+from services.notifications.plan import ask_for_delivery, count_resolved
 from services.notifications.providers import (
     DeviceGone,
     NotTried,
@@ -125,6 +125,7 @@ async def note_outcomes(
     _note_deliveries(writes, batch, now)
     rows = [_row(batch, push, resolutions[push.id], now) for push in ours]
     writes.update(PushRecord, _COLUMNS, rows)
+    count_resolved(writes, ((push.type, resolutions[push.id].status) for push in ours))
     _ask_again(writes, ours, resolutions, now)
     await writes.flush(session)
     for key, found in resolutions.items():

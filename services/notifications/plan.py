@@ -84,8 +84,16 @@ async def plan_pushes(
     planned = plan(fresh, recipients, now)
     rows = [(new_id(), entry) for entry in planned]
     writes.insert(PushRecord, _COLUMNS, [_row(key, entry, campaign_id, now) for key, entry in rows])
+    count_resolved(writes, ((entry.draft.type, entry.status) for entry in planned))
     _ask_for_delivery(writes, rows, now)
     return planned
+
+
+def count_resolved(writes: Writes, pushes: Iterable[tuple[PushType, PushStatus]]) -> None:
+    """Let those be counted, once they are committed, that are not queued (any more)."""
+    writes.announcement.pushes.update(
+        (str(kind), str(status)) for kind, status in pushes if status is not PushStatus.QUEUED
+    )
 
 
 async def _read_recipients(
