@@ -68,7 +68,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_request_counts(mall) as counts,
         ):
             app.state.mall, app.state.live = mall, live
-            app.log = RequestLog(mall.metrics, is_on=settings.observation.access_log)
+            is_logged = settings.observation.access_log
+            app.log = RequestLog(mall.metrics, mall.tracer, is_on=is_logged)
             connections = Connections(leases, settings.server, mall.limiter)
             permit = app.log.naming(Permits(mall.limiter).permit)
             hooks = _Hooks(permit, _both(app.log.observe, partial(count_request, counts)))

@@ -15,6 +15,9 @@ from settings import ServerSettings
 
 GRACE_S = 10
 """For what is under way when the process is told to stop."""
+_LONGEST_SILENCE_S = 30
+"""Of one of several web processes, until it is replaced. By uvicorn's default (5 s) those that take
+longer to import what they serve, on a busy machine, are killed while they start, for ever."""
 
 
 class _CutOff(asyncio.Protocol):
@@ -112,6 +115,7 @@ def web_options(server: ServerSettings) -> dict[str, Any]:
         # Whose X-Forwarded-For is believed; None is uvicorn's own choice: this machine's.
         "forwarded_allow_ips": server.trusted_proxies,
         "timeout_graceful_shutdown": GRACE_S,
+        "timeout_worker_healthcheck": _LONGEST_SILENCE_S,
         "date_header": False,
         "server_header": False,
     }

@@ -128,13 +128,14 @@ def install_directory() -> Path:
 
 
 def _make_place(data_dir: Path, sockets: Path) -> _Place:
+    install = install_directory()  # first: without it nothing else can be told
     account = places.server_account(data_dir / "postgres")
     version = importlib.metadata.version(_WHEEL)
     return _Place(
         name=places.place_name(data_dir),
         data=places.data_place(data_dir, account),
         sockets=sockets,
-        install=places.reachable_install(data_dir, install_directory(), version, account),
+        install=places.reachable_install(data_dir, install, version, account),
         account=account,
         log=data_dir / "postgres.log",
     )

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -56,10 +56,12 @@ class Runner:
         job = self.jobs[name]
         add_facts(job=name, rows=list(ids))
         started_s = time.perf_counter()
-        if isinstance(job, SetJob):
-            await self._run_set(job, ids)
-        else:
-            await asyncio.gather(*(self._run_claimed(job, Claim(number)) for number in ids))
+        tracer = self.mall.tracer
+        with nullcontext() if tracer is None else tracer.working(name, len(ids)):
+            if isinstance(job, SetJob):
+                await self._run_set(job, ids)
+            else:
+                await asyncio.gather(*(self._run_claimed(job, Claim(number)) for number in ids))
         self.mall.metrics.time_job(name, time.perf_counter() - started_s)
 
     async def _run_set(self, job: SetJob, ids: Sequence[int]) -> None:

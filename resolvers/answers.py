@@ -21,6 +21,8 @@ from resolvers.transport_errors import error_entry
 _OK: Final = 200
 _LAST_WORDS_S: Final = 5.0
 """For saying that the time is over; then the answer ends, whether or not anybody reads it."""
+_HELD_BACK_BY_NOBODY: Final = {"X-Accel-Buffering": "no"}
+"""What nginx heeds, so that a stream is sent as it comes. Strawberry says it of events only."""
 _EXPIRED: Final = Message(
     orjson.dumps([error_entry("UNAUTHENTICATED", "The token has expired")]).decode(), True
 )
@@ -89,7 +91,8 @@ class StreamAnswer:
                 aclosing(self._chunks()) as chunks,
             ):
                 with suppress(ClientDisconnect):
-                    response = StreamingResponse(chunks, headers=dict(self._transport.headers))
+                    headers = {**self._transport.headers, **_HELD_BACK_BY_NOBODY}
+                    response = StreamingResponse(chunks, headers=headers)
                     await response(scope, receive, send)
 
     async def _chunks(self) -> AsyncGenerator[str]:

@@ -17,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resolvers.operations import Asked, Observation, Permit
 from services.monitoring.log_context import add_facts
 from services.monitoring.metrics import Metrics, Request, outcome_of
+from services.monitoring.tracing import Tracer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _HEADER: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")
+_TRACE_HEADERS: Final = (b"traceparent", b"tracestate")
 _LONGEST_NAME: Final = 64
 _PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 """Asked every few seconds by machines: their lines would hide all others."""
@@ -43,9 +45,12 @@ _served: ContextVar[_Served | None] = ContextVar("served", default=None)
 class RequestLog:
     """Names every request, measures it, and logs those that ended."""
 
-    def __init__(self, metrics: Metrics, *, is_on: bool) -> None:
+    def __init__(
+        self, metrics: Metrics, tracer: Tracer | None = None, *, is_on: bool = True
+    ) -> None:
         """Without being `is_on` requests still have ids; no line is written of each."""
         self._metrics = metrics
+        self._tracer = tracer
         self._is_on = is_on
         self._prefix = secrets.token_hex(8)
         self._numbers = itertools.count(1)
@@ -54,6 +59,16 @@ class RequestLog:
         """Let the application serve one request or socket under its id."""
         request_id = self._request_id(scope)
         add_facts(request_id=request_id)
+        if self._tracer is None:
+            await self._serve(request_id, app, scope, receive, send)
+            return
+        with self._tracer.serving(_headers_of(scope)) as trace_id:
+            add_facts(trace_id=trace_id)
+            await self._serve(request_id, app, scope, receive, send)
+
+    async def _serve(
+        self, request_id: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
@@ -90,8 +105,10 @@ class RequestLog:
         """Lets the lines of an operation bear its name, then asks whether it may begin."""
 
         async def name_it(context: Any, asked: Asked) -> Any:
-            name = asked.name or "_".join(asked.root_fields)
-            add_facts(operation=name[:_LONGEST_NAME])
+            name = (asked.name or "_".join(asked.root_fields))[:_LONGEST_NAME]
+            add_facts(operation=name)
+            if self._tracer is not None:
+                self._tracer.begin_operation(name, asked.kind.value)
             return await permit(context, asked) if permit is not None else None
 
         return name_it
@@ -99,6 +116,8 @@ class RequestLog:
     def observe(self, seen: Observation) -> None:
         """Measure what ended. Over HTTP the line is written when the answer has been sent."""
         kind = None if seen.kind is None else seen.kind.value
+        if self._tracer is not None:
+            self._tracer.end_operation(seen.code)
         name, fields, _, duration_s, code, is_known = seen
         self._metrics.count_request(Request(name, fields, kind, duration_s, code, is_known))
         outcome = {"kind": kind, "outcome": outcome_of(code), "code": code}
@@ -107,6 +126,15 @@ class RequestLog:
             served.outcome = outcome
         elif self._is_on:
             _log.info("operation", **outcome, duration_ms=_milliseconds(duration_s))
+
+
+def _headers_of(scope: Scope) -> dict[str, str]:
+    """What a trace is continued by."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in scope["headers"]
+        if name in _TRACE_HEADERS
+    }
 
 
 def _milliseconds(duration_s: float) -> float:

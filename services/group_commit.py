@@ -7,6 +7,7 @@ request at once, a busy one settles many for the price of one commit.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.stores import Sessions
 from services.errors import MallError, Refusal, ServiceUnavailable
 from services.monitoring.log_context import detached
+from services.monitoring.tracing import Tracer
 from services.transaction import Contended, is_store_away, transaction
 
 RequestT = TypeVar("RequestT")
@@ -54,6 +56,7 @@ def settle_each(
 class _Waiting(Generic[RequestT, OutcomeT]):
     request: RequestT
     outcome: asyncio.Future[OutcomeT]
+    place: object | None
     since_s: float = field(default_factory=time.perf_counter)
 
 
@@ -63,9 +66,11 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
 
     sessions: Sessions
     settle: Settle[RequestT, OutcomeT]
+    observe: Observe | None = None
+    name: str = ""
+    tracer: Tracer | None = None
     largest_batch: int = 128
     longest_queue: int = 10_000
-    observe: Observe | None = None
     _queue: list[_Waiting[RequestT, OutcomeT]] = field(default_factory=list, init=False)
     _runner: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -78,7 +83,8 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
         if len(self._queue) >= self.longest_queue:
             raise ServiceUnavailable("too many requests are waiting to be settled")
         outcome: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(request, outcome)
+        place = None if self.tracer is None else self.tracer.here()
+        waiting = _Waiting(request, outcome, place)
         self._queue.append(waiting)
         if self._runner is None:
             self._runner = detached(self._run())
@@ -103,7 +109,8 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
 
     async def _settle_batch(self, batch: list[_Waiting[RequestT, OutcomeT]]) -> None:
         try:
-            outcomes = await self._settle_once([waiting.request for waiting in batch])
+            with self._traced(batch):
+                outcomes = await self._settle_once([waiting.request for waiting in batch])
         except Exception as error:  # noqa: BLE001 — it belongs to whoever waits, not to the loop
             await self._fail(batch, error)
         else:
@@ -111,6 +118,14 @@ class GroupCommit(Generic[RequestT, OutcomeT]):
                 _resolve(waiting.outcome, outcome)
             if self.observe is not None:
                 self.observe(len(batch), _waited_s(batch, outcomes))
+
+    def _traced(
+        self, batch: Sequence[_Waiting[RequestT, OutcomeT]]
+    ) -> AbstractContextManager[None]:
+        if self.tracer is None:
+            return nullcontext()
+        places = [waiting.place for waiting in batch if waiting.place is not None]
+        return self.tracer.settling(self.name, places)
 
     async def _settle_once(self, requests: Sequence[RequestT]) -> Sequence[OutcomeT | MallError]:
         async with transaction(self.sessions) as session:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from models.stores import Stores, open_stores
@@ -29,6 +30,7 @@ from services.monitoring.open import open_metrics
 from services.monitoring.rules import thresholds_of
 from services.monitoring.shared_figures import SharedFigures
 from services.monitoring.sightings import Sightings
+from services.monitoring.tracing import Tracer, open_tracer
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
@@ -54,6 +56,7 @@ class Mall:
     zone: ZoneInfo
     metrics: Metrics
     figures: SharedFigures
+    tracer: Tracer | None
     tokens: TokenVerifier
     captcha: CaptchaVerifier
     exchanges: GroupCommit[ExchangeRequest, Placed]
@@ -79,12 +82,25 @@ class Mall:
     limiter: Limiter
 
 
+class _Opened(NamedTuple):
+    """What the desks of a mall are made of."""
+
+    stores: Stores
+    metrics: Metrics
+    tracer: Tracer | None
+    limiter: Limiter
+    movements: Movements
+    tokens: TokenVerifier
+    captcha: CaptchaVerifier
+
+
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
     async with (
         open_stores(settings.stores) as stores,
         open_metrics(settings, stores) as metrics,
+        open_tracer(settings, stores.engine) as tracer,
         open_limiter(stores.redis, rates_of(settings.limits)) as limiter,
     ):
         captcha = CaptchaVerifier(settings.captcha)
@@ -92,7 +108,8 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         movements = Movements(stores, clock, settings.mall.zone)
         for sessions in (stores.write, stores.bulk):
             sessions.after_commit.extend([movements.hear, metrics.hear])
-        mall = _mall(settings, stores, clock, metrics, tokens, captcha, movements, limiter)
+        opened = _Opened(stores, metrics, tracer, limiter, movements, tokens, captcha)
+        mall = _mall(settings, clock, opened)
         try:
             yield mall
         finally:
@@ -104,16 +121,8 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
             await tokens.aclose()
 
 
-def _mall(
-    settings: Settings,
-    stores: Stores,
-    clock: Clock,
-    metrics: Metrics,
-    tokens: TokenVerifier,
-    captcha: CaptchaVerifier,
-    movements: Movements,
-    limiter: Limiter,
-) -> Mall:
+def _mall(settings: Settings, clock: Clock, opened: _Opened) -> Mall:
+    stores, metrics, captcha = opened.stores, opened.metrics, opened.captcha
     zone = settings.mall.zone
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
     place = partial(place_exchanges, clock=clock, zone=zone, captcha=refusal)
@@ -126,7 +135,7 @@ def _mall(
     )
 
     def desk(name: str, settle: Settle[RequestT, OutcomeT]) -> GroupCommit[RequestT, OutcomeT]:
-        return GroupCommit(stores.write, settle, observe=metrics.desk(name))
+        return GroupCommit(stores.write, settle, metrics.desk(name), name, opened.tracer)
 
     return Mall(
         settings=settings,
@@ -135,7 +144,8 @@ def _mall(
         zone=zone,
         metrics=metrics,
         figures=SharedFigures(stores.read, clock),
-        tokens=tokens,
+        tracer=opened.tracer,
+        tokens=opened.tokens,
         captcha=captcha,
         exchanges=desk("exchanges", place),
         completions=desk("completions", complete),
@@ -154,11 +164,11 @@ def _mall(
         sign_ups=desk("sign_ups", partial(create_users, zone=zone, clock=clock)),
         logins=desk("logins", partial(note_logins, clock=clock, zone=zone)),
         renames=desk("renames", rename_users),
-        movements=movements,
+        movements=opened.movements,
         questions=Questions(stores.redis),
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
         sightings=Sightings(stores.bulk, clock, thresholds_of(settings.alerting)),
-        limiter=limiter,
+        limiter=opened.limiter,
     )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from dev.processes import RunningChild
@@ -39,6 +40,8 @@ def environment_of(settings: Settings, port: int = 0) -> dict[str, str]:
         **_variables(settings.jobs),
         **_variables(settings.notifications),
         **_variables(settings.limits),
+        **_variables(settings.server),
+        **_variables(settings.observation),
         "MALL_TIMEZONE": settings.mall.timezone,
         "MALL_DATABASE_URL": str(settings.stores.database_url),
         "MALL_REDIS_URL": str(settings.stores.redis_url),
@@ -51,7 +54,11 @@ def environment_of(settings: Settings, port: int = 0) -> dict[str, str]:
 def _variables(group: BaseSettings) -> dict[str, str]:
     """What of a group is set, not left as it is by default."""
     values = group.model_dump(exclude_unset=True, exclude_none=True)
-    return {f"MALL_{name.upper()}": str(value) for name, value in values.items()}
+    return {f"MALL_{name.upper()}": _text(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 async def restart_store(child: RunningChild, down_s: float) -> None:
@@ -121,6 +128,12 @@ class ServerProcess:
             self._process.send_signal(how)
             self._process.wait(_STOP_TIMEOUT_S)
             self._process = None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, which runs."""
+        assert self._process is not None, "not started"
+        return self._process.pid
 
     @property
     def log(self) -> str:

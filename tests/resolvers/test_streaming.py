@@ -90,6 +90,12 @@ async def test_apollo_gets_parts(client: httpx2.AsyncClient) -> None:
     assert response.json() == {"data": {"hello": "world"}}
 
 
+@pytest.mark.parametrize("accept", [EVENTS, MULTIPART])
+async def test_no_proxy_holds_a_stream_back(client: httpx2.AsyncClient, accept: str) -> None:
+    response = await ask(client, COUNT, accept)
+    assert response.headers.get_list("x-accel-buffering") == ["no"]
+
+
 async def test_a_subscription_needs_a_stream(client: httpx2.AsyncClient) -> None:
     response = await ask(client, COUNT, "application/json")
     assert response.status_code == 400

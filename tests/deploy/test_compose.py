@@ -1,0 +1,147 @@
+"""compose.yaml, as far as that can be told without an engine."""
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from commands.web import GRACE_S
+from jobs.worker import GRACE_S as WORKER_GRACE_S
+from settings import StoreSettings
+from tests.deploy.shipped import (
+    DEPLOY,
+    SETTINGS,
+    assignments,
+    compose,
+    last_stage,
+    of_the_mall,
+    services,
+)
+
+_TEXT = (DEPLOY / "compose.yaml").read_text()
+_MAY_BE_LEFT_OUT = {"IMAGE_TAG"}
+
+
+def test_it_is_a_compose_file() -> None:
+    """By the schema of the specification."""
+    schema = json.loads((DEPLOY.parent / "tests" / "deploy" / "compose-spec.json").read_text())
+    errors = [error.message for error in Draft202012Validator(schema).iter_errors(compose())]
+    assert errors == []
+
+
+def test_every_setting_exists() -> None:
+    """A variable that the mall does not read would be one that somebody relies on."""
+    named = {name for one in of_the_mall().values() for name in one["environment"]}
+    named |= set(assignments("mall.env.example"))
+    named |= {name for name in assignments(".env.example") if name.startswith("MALL_")}
+    named |= set(re.findall(r"MALL_\w+", " ".join(rest for _, rest in last_stage())))
+    assert {name for name in named if name.startswith("MALL_")} <= SETTINGS
+
+
+def test_nothing_starts_without_its_secrets() -> None:
+    """Whatever is filled in stops the start when it is empty; the example has no values."""
+    filled_in = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", _TEXT))
+    required = set(re.findall(r"(?<!\$)\$\{([A-Z_]+):\?[^}]+\}", _TEXT))
+    assert filled_in - required == _MAY_BE_LEFT_OUT
+    assert "MALL_JWT_SECRET" in required
+    assert assignments(".env.example") == dict.fromkeys(required, "")
+
+
+def test_no_secret_is_written_down() -> None:
+    """Passwords and keys come from outside, in every service."""
+    for name, one in services().items():
+        for variable, value in one.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|WEBHOOK|AUTH$", variable):
+                assert value.startswith("${"), (name, variable)
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_service_is_careful(name: str) -> None:
+    """No root, no privileges, bounds to what it takes, a tag that says what runs."""
+    one = services()[name]
+    assert one["user"] not in ("root", "0")
+    assert one["cap_drop"] == ["ALL"]
+    assert one["security_opt"] == ["no-new-privileges:true"]
+    assert one["restart"]
+    assert one["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert one["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}
+    assert ":" in one["image"]
+    assert not one["image"].endswith(":latest")
+    assert not one.get("privileged")
+
+
+def test_what_runs_the_mall_writes_nothing() -> None:
+    """Its file system is read-only."""
+    assert len(of_the_mall()) == 5
+    assert all(one["read_only"] for one in of_the_mall().values())
+
+
+def test_what_serves_says_whether_it_is_well() -> None:
+    """By a health check: of the image, or of compose.yaml."""
+    unasked = {
+        name for name, one in services().items() if one.get("healthcheck", {}).get("disable")
+    }
+    by_the_image = {name for name, one in services().items() if "healthcheck" not in one}
+    assert unasked <= {"migrate", "worker", "scheduler"}
+    assert by_the_image == {"web-1", "web-2"}
+
+
+def test_the_mall_waits_for_what_it_needs() -> None:
+    """Migrations first, and healthy stores before them."""
+    stores = {"postgres": "service_healthy", "valkey": "service_healthy"}
+    for name, one in of_the_mall().items():
+        wanted = (
+            stores if name == "migrate" else {"migrate": "service_completed_successfully"} | stores
+        )
+        assert {on: how["condition"] for on, how in one["depends_on"].items()} == wanted, name
+
+
+def test_stores_are_not_published() -> None:
+    """They are on a network that leads nowhere; of all others only nginx is open to the world."""
+    assert compose()["networks"]["stores"]["internal"]
+    for store in ("postgres", "valkey"):
+        assert services()[store]["networks"] == ["stores"]
+    published = {name: one["ports"] for name, one in services().items() if "ports" in one}
+    assert published.pop("nginx") == ["80:8080"]
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_every_mounted_file_is_there() -> None:
+    """A path that is missing would be made, as an empty directory."""
+    for one in services().values():
+        for volume in one.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).exists(), source
+            else:
+                assert source in compose()["volumes"]
+
+
+def test_connections_fit() -> None:
+    """PostgreSQL takes all that the processes may open, and some for people."""
+    of_a_process = StoreSettings(_env_file=None).database_pool_size + 1
+    processes = sum(
+        int(one["environment"].get("MALL_PROCESSES", "1")) for one in of_the_mall().values()
+    )
+    command = " ".join(services()["postgres"]["command"])
+    most = int(re.findall(r"max_connections=(\d+)", command)[0])
+    assert processes * of_a_process + 10 < most
+
+
+def test_nobody_is_killed_while_ending() -> None:
+    """Docker waits for longer than the mall takes."""
+    grace_s = {
+        name: int(one["stop_grace_period"].rstrip("s"))
+        for name, one in of_the_mall().items()
+        if "stop_grace_period" in one
+    }
+    assert grace_s["worker"] > WORKER_GRACE_S
+    assert min(grace_s["web-1"], grace_s["web-2"]) > GRACE_S
+
+
+def test_nginx_is_where_it_is_trusted() -> None:
+    """The web processes take the client's address from nginx's own, and from nobody else."""
+    address = services()["nginx"]["networks"]["edge"]["ipv4_address"]
+    for name in ("web-1", "web-2"):
+        assert services()[name]["environment"]["FORWARDED_ALLOW_IPS"] == address
