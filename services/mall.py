@@ -22,6 +22,7 @@ from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.monitoring.health import HealthCheck
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
 from services.monitoring.rules import thresholds_of
@@ -74,6 +75,7 @@ class Mall:
     visits: GroupCommit[Visit, None]
     sightings: Sightings
     """What this process noticed that operators should know of."""
+    health: HealthCheck
 
 
 @asynccontextmanager
@@ -107,6 +109,7 @@ def _mall(
     movements: Movements,
 ) -> Mall:
     zone = settings.mall.zone
+    thresholds = thresholds_of(settings.alerting)
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
     place = partial(place_exchanges, clock=clock, zone=zone, captcha=refusal)
     complete = partial(complete_tasks, clock=clock, zone=zone, captcha=refusal)
@@ -149,5 +152,6 @@ def _mall(
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
-        sightings=Sightings(stores.bulk, clock, thresholds_of(settings.alerting)),
+        sightings=Sightings(stores.bulk, clock, thresholds),
+        health=HealthCheck(stores, clock, thresholds),
     )
