@@ -159,8 +159,9 @@ class Operations:
         self, request: OperationRequest, attempt: Attempt
     ) -> tuple[PreparedDocument, PreparedOperation | None]:
         """The document and which of its operations is meant, if it has that one."""
-        attempt.is_known = request.query in self.documents
-        prepared = self.documents.prepare(request.query)
+        kept = self.documents.find(request.query)
+        attempt.is_known = kept is not None and not kept.errors
+        prepared = kept or self.documents.add(request.query)
         attempt.operation = prepared.operations.get(request.operation_name)
         return prepared, attempt.operation
 
