@@ -69,7 +69,7 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
 def _endpoint(
     mall: Mall, live: Hub, connections: Connections, schema: Schema
 ) -> GraphQLEndpoint[Context]:
-    server = mall.settings.server
+    server, graphql = mall.settings.server, mall.settings.graphql
     requests = Requests(mall, live)
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
@@ -79,7 +79,9 @@ def _endpoint(
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
-        max_cost=mall.settings.graphql.max_cost,
+        max_cost=graphql.max_cost,
+        timeout_s=graphql.request_timeout_s,
+        introspection=is_dev if graphql.introspection is None else graphql.introspection,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,

@@ -75,16 +75,21 @@ class DocumentCache:
         self,
         schema: GraphQLSchema,
         *,
+        introspection: bool = True,
         max_entries: int = MAX_ENTRIES,
         max_cached_characters: int = MAX_CACHED_CHARACTERS,
         max_total_characters: int = MAX_TOTAL_CHARACTERS,
     ) -> None:
-        """Room for so many in all, and none of more than so many characters."""
+        """Room for so many in all, and none of more than so many characters.
+
+        Without `introspection` nothing tells of the schema: no document, and no suggestion.
+        """
 
         def segment(share: float) -> _Segment:
             return _Segment(round(share * max_entries), round(share * max_total_characters))
 
         self._schema = schema
+        self._introspection = introspection
         self._max_cached_characters = max_cached_characters
         self._proven = segment(_SHARE_OF_PROVEN)
         self._new = segment(1 - _SHARE_OF_PROVEN - _SHARE_OF_REFUSED)
@@ -120,7 +125,7 @@ class DocumentCache:
 
     def add(self, source: str) -> PreparedDocument:
         """Prepare a document that was not found, and keep it if it is short enough."""
-        prepared = prepare_document(self._schema, source)
+        prepared = prepare_document(self._schema, source, self._introspection)
         if len(source) <= self._max_cached_characters:
             (self._refused if prepared.errors else self._new).put(source, prepared)
         return prepared

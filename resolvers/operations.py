@@ -26,6 +26,7 @@ from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.limits import check_variables
 from resolvers.operation_requests import OperationRequest
+from resolvers.patience import Leaving, patience
 from resolvers.transport_errors import (
     BAD_USER_INPUT,
     COST_LIMITED,
@@ -141,6 +142,8 @@ class Operations:
         observe: Observe | None = None,
         *,
         max_cost: int | None = None,
+        timeout_s: float = 10.0,
+        introspection: bool = True,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
@@ -149,7 +152,9 @@ class Operations:
         self._permit = permit
         self._observe = observe
         self._max_cost = max_cost
-        self.documents = DocumentCache(self._schema)
+        self._timeout_s = timeout_s
+        self._introspection = introspection
+        self.documents = DocumentCache(self._schema, introspection=introspection)
 
     def attempt(self) -> Attempt:
         """A request that has just come."""
@@ -194,16 +199,27 @@ class Operations:
         return {"cost": {"requested": cost, "maximum": self._max_cost, **(more or {})}}
 
     async def execute(
-        self, prepared: PreparedDocument, request: OperationRequest, context: object
+        self,
+        prepared: PreparedDocument,
+        request: OperationRequest,
+        context: object,
+        leaving: Leaving | None = None,
     ) -> ExecutionResult | list[GraphQLError]:
-        """Run a query or mutation; a list of errors means that it never started."""
+        """Run a query or mutation; a list of errors means that it never started.
+
+        `leaving` returns when nobody waits for it any more. Raises OperationRefused when it is
+        given up, for that or because it takes too long.
+        """
         executor = self._build_executor(prepared, request, context)
         if isinstance(executor, list):
             return executor
         result: Any = executor.execute_operation()
-        if _is_awaitable(result):
-            result = await result
-        executor.release()
+        try:
+            if _is_awaitable(result):
+                async with patience(self._timeout_s, leaving):
+                    result = await result
+        finally:
+            executor.release()
         for error in result.errors or ():
             disclose(error, self.describe_error)
         return result
@@ -221,8 +237,17 @@ class Operations:
                 async for result in results:
                     yield result
         else:
+            yield await self._execute_or_fail(prepared, request, context)
+
+    async def _execute_or_fail(
+        self, prepared: PreparedDocument, request: OperationRequest, context: object
+    ) -> ExecutionResult | Failure:
+        try:
             result = await self.execute(prepared, request, context)
-            yield Failure(result) if isinstance(result, list) else result
+        except OperationRefused as refused:
+            code, message, extensions = refused.description
+            return Failure([GraphQLError(message, extensions={**extensions, "code": code})])
+        return Failure(result) if isinstance(result, list) else result
 
     async def _subscribe(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
@@ -265,6 +290,7 @@ class Operations:
             raw_variable_values=request.variables,
             operation_name=request.operation_name,
             is_awaitable=_is_awaitable,
+            hide_suggestions=not self._introspection,
         )
         if isinstance(executor, list):
             return [mark(error, BAD_USER_INPUT) for error in executor]

@@ -12,3 +12,5 @@ class GraphQLSettings(BaseSettings):
     model_config = CONFIG
 
     max_cost: int = Field(default=5_000, ge=1)
+    request_timeout_s: float = Field(default=10.0, gt=0)
+    introspection: bool | None = None
