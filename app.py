@@ -18,6 +18,7 @@ from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.live import SHARED_FIELDS
+from resolvers.persisted import read_safelist
 from resolvers.requests import Requests
 from resolvers.root import build_schema
 from resolvers.streams import Shared
@@ -27,6 +28,7 @@ from services.calendar import Clock, system_clock
 from services.live.hub import Hub, open_hub
 from services.live.leases import open_leases
 from services.mall import Mall, open_mall
+from services.persisted import PersistedTexts
 from settings import Settings, load_settings, require_access
 
 
@@ -74,6 +76,8 @@ def _endpoint(
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
         schema,
+        texts=PersistedTexts(mall.stores.redis),
+        safelist=read_safelist(graphql.safelist, graphql.safelist_file),
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,

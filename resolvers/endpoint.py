@@ -25,6 +25,7 @@ from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
 from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
+from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
 from resolvers.transport_errors import (
@@ -60,7 +61,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     on a socket; it must not raise. ``shared`` names the subscriptions that run once for all.
     ``max_cost`` is the most that an operation may cost (``resolvers.cost``); with it every answer
     to a query or mutation says what it cost. None runs longer than ``timeout_s``. Without
-    ``introspection`` clients are told nothing of the schema. ``allowed_origins`` may open
+    ``introspection`` clients are told nothing of the schema. ``texts`` holds what persisted queries
+    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` may open
     WebSockets besides pages of this origin. Raises ValueError for a schema with extensions, which
     would not run.
     """
@@ -81,6 +83,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         max_cost: int | None = None,
         timeout_s: float = 10.0,
         introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
         connection_init_timeout_s: float = 10.0,
@@ -105,6 +109,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             max_cost=max_cost,
             timeout_s=timeout_s,
             introspection=introspection,
+            texts=texts,
+            safelist=safelist,
         )
         self._streams = Streams(self._operations, shared)
         self._admit = admit or _admit_for_ever
@@ -172,6 +178,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
+        if not self._operations.has_text(request):
+            request = await self._operations.resolve(request)
         prepared, operation = self._operations.prepare(request, attempt)
         if prepared.errors:
             return answer_errors(prepared.errors, _BAD_REQUEST, accept)

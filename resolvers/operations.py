@@ -25,8 +25,9 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.limits import check_variables
-from resolvers.operation_requests import OperationRequest
+from resolvers.operation_requests import OperationRequest, is_persisted
 from resolvers.patience import Leaving, patience
+from resolvers.persisted import PersistedQueries, Safelist, Texts
 from resolvers.transport_errors import (
     BAD_USER_INPUT,
     COST_LIMITED,
@@ -144,6 +145,8 @@ class Operations:
         max_cost: int | None = None,
         timeout_s: float = 10.0,
         introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
@@ -155,6 +158,19 @@ class Operations:
         self._timeout_s = timeout_s
         self._introspection = introspection
         self.documents = DocumentCache(self._schema, introspection=introspection)
+        self._is_safe = safelist is None or safelist.mode == "off"
+        self._persisted = PersistedQueries(self._is_valid, texts, safelist)
+
+    def has_text(self, request: OperationRequest) -> bool:
+        """Whether the request brings its text, and any may be run."""
+        return self._is_safe and bool(request.query) and not is_persisted(request.extensions)
+
+    async def resolve(self, request: OperationRequest) -> OperationRequest:
+        """The request with the text that it means; raises OperationRefused when there is none."""
+        return await self._persisted.resolve(request)
+
+    def _is_valid(self, source: str) -> bool:
+        return not self.documents.prepare(source).errors
 
     def attempt(self) -> Attempt:
         """A request that has just come."""
