@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 from settings.alerting import AlertingSettings as AlertingSettings
 from settings.environment import CONFIG as _CONFIG
+from settings.graphql import GraphQLSettings as GraphQLSettings
 from settings.observation import ObservationSettings as ObservationSettings
 from settings.sharing import SharingSettings as SharingSettings
 
@@ -227,6 +228,7 @@ class Settings:
     sharing: SharingSettings = field(default_factory=SharingSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     alerting: AlertingSettings = field(default_factory=AlertingSettings)
+    graphql: GraphQLSettings = field(default_factory=GraphQLSettings)
 
     @property
     def public_url(self) -> str:
@@ -254,6 +256,7 @@ def load_settings() -> Settings:
         sharing=SharingSettings(),
         observation=ObservationSettings(),
         alerting=AlertingSettings(),
+        graphql=GraphQLSettings(),
     )
 
 

@@ -87,18 +87,18 @@ async def test_a_worker_serves_its_own(
 ) -> None:
     """On the port that is set for it, with a sign of life; a port that is taken is said."""
     observation = ObservationSettings(metrics_port=free_port)
-    async with open_mall(replace(settings, observation=observation), clock) as worker:
-        async with (
-            serving_metrics(worker),
-            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{free_port}") as http,
-        ):
-            worker.metrics.time_job("a_job", 0.5)
-            found = await scrape(http)
-            assert found.value("job_duration_seconds_count", job="a_job") == 1
-            assert (await http.get("/livez")).status_code == 200
-            with pytest.raises(SettingsError, match=f"MALL_METRICS_PORT {free_port}"):
-                async with serving_metrics(worker):
-                    pass
+    async with (
+        open_mall(replace(settings, observation=observation), clock) as worker,
+        serving_metrics(worker),
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{free_port}") as http,
+    ):
+        worker.metrics.time_job("a_job", 0.5)
+        found = await scrape(http)
+        assert found.value("job_duration_seconds_count", job="a_job") == 1
+        assert (await http.get("/livez")).status_code == 200
+        with pytest.raises(SettingsError, match=f"MALL_METRICS_PORT {free_port}"):
+            async with serving_metrics(worker):
+                pass
 
 
 async def test_a_request_keeps_an_id_that_can_be_searched_for(client: Client) -> None:
