@@ -2,16 +2,22 @@
 
 import socket
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx2
 import pytest
 from pydantic import SecretStr
 
 from commands.metrics import serving_metrics
-from services.mall import open_mall
+from services.bulk import Writes
+from services.mall import Mall, open_mall
+from services.outbox import enqueue
+from services.transaction import transaction
 from settings import MallSettings, ObservationSettings, Settings, SettingsError, StoreSettings
 from tests.client import Client
 from tests.clock import MovableClock
+from tests.factories import add_user, execute, give_points
+from tests.jobs.due import jobs_named, run_due
 from tests.measured import scrape
 from tests.serving import serving
 
@@ -62,6 +68,31 @@ async def test_the_figures_are_among_it(client: Client) -> None:
     found = await scrape(client.http)
     assert found.value("points_mall_figures_up") == 1
     assert {name: found.value(name) for name in _FIGURES} == dict.fromkeys(_FIGURES, 0)
+
+
+async def test_figures_are_what_plain_sql_says(mall: Mall, client: Client) -> None:
+    """After the job has measured; before that they are missing."""
+    for name in ("alice", "bob"):
+        user_id = await add_user(mall, name, last_login_at=mall.clock())
+        await give_points(mall, user_id, 300, expires_at=mall.clock() + timedelta(days=3))
+    async with transaction(mall.stores.write) as session:
+        writes = Writes()
+        enqueue(writes, "measure_figures", [{}], mall.clock())
+        await writes.flush(session)
+    await run_due(mall, jobs_named("measure_figures"))
+    found = await scrape(client.http)
+    active = await execute(
+        mall,
+        "SELECT count(*) FROM users WHERE last_login_at > :since",
+        since=mall.clock() - timedelta(days=1),
+    )
+    expiring = await execute(
+        mall,
+        "SELECT sum(points) FROM points_records WHERE status = 'active' AND expires_at <= :until",
+        until=mall.clock() + timedelta(days=7),
+    )
+    assert found.value("active_users_24h") == active[0][0] == 2
+    assert found.value("expiring_points_7d") == expiring[0][0] == 600
 
 
 async def test_it_answers_while_postgresql_is_away(
