@@ -18,6 +18,7 @@ from resolvers.kpis import count_request
 from resolvers.live import SHARED_FIELDS
 from resolvers.operations import Observation, Observe, Permit
 from resolvers.permits import Permits
+from resolvers.persisted import read_safelist
 from resolvers.request_log import RequestLog
 from resolvers.requests import Requests
 from resolvers.root import build_schema
@@ -31,6 +32,7 @@ from services.live.leases import open_leases
 from services.mall import Mall, open_mall
 from services.monitoring.logs import configure_logging
 from services.monitoring.metrics import Metrics
+from services.persisted import PersistedTexts
 from settings import Settings, load_settings, require_access
 
 
@@ -98,11 +100,13 @@ def _both(one: Observe, other: Observe) -> Observe:
 def _endpoint(
     mall: Mall, live: Hub, connections: Connections, schema: Schema, hooks: _Hooks
 ) -> GraphQLEndpoint[Context]:
-    server = mall.settings.server
+    server, graphql = mall.settings.server, mall.settings.graphql
     requests = Requests(mall, live)
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
         schema,
+        texts=PersistedTexts(mall.stores.redis),
+        safelist=read_safelist(graphql.safelist, graphql.safelist_file),
         make_context=requests.context,
         describe_error=describe_error,
         on_connect=requests.on_connect,
@@ -110,7 +114,9 @@ def _endpoint(
         admit=connections.admit,
         permit=hooks.permit,
         observe=hooks.observe,
-        max_cost=mall.settings.graphql.max_cost,
+        max_cost=graphql.max_cost,
+        timeout_s=graphql.request_timeout_s,
+        introspection=is_dev if graphql.introspection is None else graphql.introspection,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,

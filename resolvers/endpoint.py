@@ -25,6 +25,7 @@ from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
 from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
+from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
 from resolvers.transport_errors import (
@@ -60,8 +61,11 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     too. ``observe`` is told of every request but those for GraphiQL's page, and of every operation
     on a socket; it must not raise. ``shared`` names the subscriptions that run once for all.
     ``max_cost`` is the most that an operation may cost (``resolvers.cost``); with it every answer
-    to a query or mutation says what it cost. ``allowed_origins`` may open WebSockets besides pages
-    of this origin. Raises ValueError for a schema with extensions, which would not run.
+    to a query or mutation says what it cost. None runs longer than ``timeout_s``. Without
+    ``introspection`` clients are told nothing of the schema. ``texts`` holds what persisted queries
+    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` may open
+    WebSockets besides pages of this origin. Raises ValueError for a schema with extensions, which
+    would not run.
     """
 
     def __init__(
@@ -78,6 +82,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         max_body_bytes: int = 4 * 1024 * 1024,
         max_frame_bytes: int = 64 * 1024,
         max_cost: int | None = None,
+        timeout_s: float = 10.0,
+        introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
         connection_init_timeout_s: float = 10.0,
@@ -95,7 +103,15 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._max_frame_bytes = max_frame_bytes
         self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
         self._operations = Operations(
-            schema, self._describe_error, permit, observe, max_cost=max_cost
+            schema,
+            self._describe_error,
+            permit,
+            observe,
+            max_cost=max_cost,
+            timeout_s=timeout_s,
+            introspection=introspection,
+            texts=texts,
+            safelist=safelist,
         )
         self._streams = Streams(self._operations, shared)
         self._admit = admit or _admit_for_ever
@@ -163,6 +179,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
+        if not self._operations.has_text(request):
+            request = await self._operations.resolve(request)
         prepared, operation = self._operations.prepare(request, attempt)
         if prepared.errors:
             return answer_errors(prepared.errors, _BAD_REQUEST, accept)
@@ -178,7 +196,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             messages = self._streams.open(prepared, request, context, extensions=extensions)
             observed = self._streams.observed(messages, attempt)
             return StreamAnswer(observed, accept.stream, place, ends_at_s)
-        result = await self._operations.execute(prepared, request, context)
+        is_query = operation.kind is OperationType.QUERY  # others are done, whoever waits
+        leaving = partial(_until_gone, receive) if is_query else None
+        result = await self._operations.execute(prepared, request, context, leaving)
         if isinstance(result, list):
             return answer_errors(result, _BAD_REQUEST, accept)
         return answer_result(result, accept, extensions)
@@ -199,6 +219,11 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             adapter = SocketAdapter(self, websocket, websocket, self._max_frame_bytes)
             await adapter.close(*describe_closing(error, self._describe_error))
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _asks_for_page(scope: Scope) -> bool:

@@ -25,7 +25,9 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.limits import check_variables
-from resolvers.operation_requests import OperationRequest
+from resolvers.operation_requests import OperationRequest, is_persisted
+from resolvers.patience import Leaving, patience
+from resolvers.persisted import PersistedQueries, Safelist, Texts
 from resolvers.transport_errors import (
     BAD_USER_INPUT,
     COST_LIMITED,
@@ -141,6 +143,10 @@ class Operations:
         observe: Observe | None = None,
         *,
         max_cost: int | None = None,
+        timeout_s: float = 10.0,
+        introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
@@ -149,7 +155,22 @@ class Operations:
         self._permit = permit
         self._observe = observe
         self._max_cost = max_cost
-        self.documents = DocumentCache(self._schema)
+        self._timeout_s = timeout_s
+        self._introspection = introspection
+        self.documents = DocumentCache(self._schema, introspection=introspection)
+        self._is_safe = safelist is None or safelist.mode == "off"
+        self._persisted = PersistedQueries(self._is_valid, texts, safelist)
+
+    def has_text(self, request: OperationRequest) -> bool:
+        """Whether the request brings its text, and any may be run."""
+        return self._is_safe and bool(request.query) and not is_persisted(request.extensions)
+
+    async def resolve(self, request: OperationRequest) -> OperationRequest:
+        """The request with the text that it means; raises OperationRefused when there is none."""
+        return await self._persisted.resolve(request)
+
+    def _is_valid(self, source: str) -> bool:
+        return not self.documents.prepare(source).errors
 
     def attempt(self) -> Attempt:
         """A request that has just come."""
@@ -159,8 +180,9 @@ class Operations:
         self, request: OperationRequest, attempt: Attempt
     ) -> tuple[PreparedDocument, PreparedOperation | None]:
         """The document and which of its operations is meant, if it has that one."""
-        attempt.is_known = request.query in self.documents
-        prepared = self.documents.prepare(request.query)
+        kept = self.documents.find(request.query)
+        attempt.is_known = kept is not None and not kept.errors
+        prepared = kept or self.documents.add(request.query)
         attempt.operation = prepared.operations.get(request.operation_name)
         return prepared, attempt.operation
 
@@ -193,16 +215,27 @@ class Operations:
         return {"cost": {"requested": cost, "maximum": self._max_cost, **(more or {})}}
 
     async def execute(
-        self, prepared: PreparedDocument, request: OperationRequest, context: object
+        self,
+        prepared: PreparedDocument,
+        request: OperationRequest,
+        context: object,
+        leaving: Leaving | None = None,
     ) -> ExecutionResult | list[GraphQLError]:
-        """Run a query or mutation; a list of errors means that it never started."""
+        """Run a query or mutation; a list of errors means that it never started.
+
+        `leaving` returns when nobody waits for it any more. Raises OperationRefused when it is
+        given up, for that or because it takes too long.
+        """
         executor = self._build_executor(prepared, request, context)
         if isinstance(executor, list):
             return executor
         result: Any = executor.execute_operation()
-        if _is_awaitable(result):
-            result = await result
-        executor.release()
+        try:
+            if _is_awaitable(result):
+                async with patience(self._timeout_s, leaving):
+                    result = await result
+        finally:
+            executor.release()
         for error in result.errors or ():
             disclose(error, self.describe_error)
         return result
@@ -220,8 +253,17 @@ class Operations:
                 async for result in results:
                     yield result
         else:
+            yield await self._execute_or_fail(prepared, request, context)
+
+    async def _execute_or_fail(
+        self, prepared: PreparedDocument, request: OperationRequest, context: object
+    ) -> ExecutionResult | Failure:
+        try:
             result = await self.execute(prepared, request, context)
-            yield Failure(result) if isinstance(result, list) else result
+        except OperationRefused as refused:
+            code, message, extensions = refused.description
+            return Failure([GraphQLError(message, extensions={**extensions, "code": code})])
+        return Failure(result) if isinstance(result, list) else result
 
     async def _subscribe(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
@@ -264,6 +306,7 @@ class Operations:
             raw_variable_values=request.variables,
             operation_name=request.operation_name,
             is_awaitable=_is_awaitable,
+            hide_suggestions=not self._introspection,
         )
         if isinstance(executor, list):
             return [mark(error, BAD_USER_INPUT) for error in executor]

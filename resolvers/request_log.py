@@ -78,7 +78,7 @@ class RequestLog:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 served.status = message["status"]
-                message["headers"] = [*message["headers"], echo]
+                message["headers"] = [*message.get("headers", ()), echo]
             await send(message)
 
         started_s = time.perf_counter()

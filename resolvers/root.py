@@ -23,6 +23,7 @@ from resolvers.inputs import prepare_inputs
 from resolvers.kpis import KpisMutation, KpisQuery
 from resolvers.leaderboard import LeaderboardQuery
 from resolvers.live import LiveSubscription
+from resolvers.monitoring import MonitoringMutation, MonitoringQuery
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
@@ -51,6 +52,7 @@ class Query(
     ExperimentsQuery,
     KpisQuery,
     OperatorsQuery,
+    MonitoringQuery,
 ):
     """What can be asked."""
 
@@ -69,6 +71,7 @@ class Mutation(
     SharingMutation,
     ExperimentsMutation,
     KpisMutation,
+    MonitoringMutation,
 ):
     """What can be changed."""
 

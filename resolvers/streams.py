@@ -58,8 +58,37 @@ class Streams(Generic[Context]):
     def ask(
         self, request: OperationRequest, context: Context, followed: Counter[StreamKey]
     ) -> AsyncGenerator[Message]:
-        """The messages of an operation that is still to be prepared and permitted."""
+        """The messages of an operation that is still to be found, prepared and permitted."""
         attempt = self._operations.attempt()
+        if self._operations.has_text(request):
+            return self._prepared(request, context, followed, attempt)
+        return self._found(request, context, followed, attempt)
+
+    async def _found(
+        self,
+        request: OperationRequest,
+        context: Context,
+        followed: Counter[StreamKey],
+        attempt: Attempt,
+    ) -> AsyncGenerator[Message]:
+        try:
+            request = await self._operations.resolve(request)
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            yield self._refuse(error, attempt)
+            return
+        messages = self._prepared(request, context, followed, attempt)
+        del request, context  # they keep what the messages do not
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
+
+    def _prepared(
+        self,
+        request: OperationRequest,
+        context: Context,
+        followed: Counter[StreamKey],
+        attempt: Attempt,
+    ) -> AsyncGenerator[Message]:
         try:
             prepared, operation = self._operations.prepare(request, attempt)
             if operation is None:

@@ -25,6 +25,7 @@ from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
 from services.limits.limiter import Limiter, open_limiter
 from services.limits.rates import rates_of
+from services.monitoring.health import HealthCheck
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
 from services.monitoring.rules import thresholds_of
@@ -79,6 +80,7 @@ class Mall:
     visits: GroupCommit[Visit, None]
     sightings: Sightings
     """What this process noticed that operators should know of."""
+    health: HealthCheck
     limiter: Limiter
 
 
@@ -124,6 +126,7 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
 def _mall(settings: Settings, clock: Clock, opened: _Opened) -> Mall:
     stores, metrics, captcha = opened.stores, opened.metrics, opened.captcha
     zone = settings.mall.zone
+    thresholds = thresholds_of(settings.alerting)
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
     place = partial(place_exchanges, clock=clock, zone=zone, captcha=refusal)
     complete = partial(complete_tasks, clock=clock, zone=zone, captcha=refusal)
@@ -169,6 +172,7 @@ def _mall(settings: Settings, clock: Clock, opened: _Opened) -> Mall:
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
-        sightings=Sightings(stores.bulk, clock, thresholds_of(settings.alerting)),
         limiter=opened.limiter,
+        sightings=Sightings(stores.bulk, clock, thresholds),
+        health=HealthCheck(stores, clock, thresholds),
     )

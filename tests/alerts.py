@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from jobs.registry import JOBS
 from jobs.runner import Runner
 from services.bulk import Writes
 from services.mall import Mall
+from services.monitoring.alerts import AlertKind, Sighting, raise_alerts
 from services.outbox import enqueue
 from services.transaction import transaction
 from tests.factories import execute
@@ -70,3 +72,10 @@ async def tellings(mall: Mall) -> list[tuple[str, str]]:
         " WHERE job = 'tell_of_alert' ORDER BY outbox.id",
     )
     return [(row.kind, row.telling) for row in rows]
+
+
+async def add_alert(mall: Mall, kind: AlertKind = AlertKind.DEAD_JOBS) -> UUID:
+    """An alert that is open; returns its id."""
+    async with transaction(mall.stores.write) as session:
+        await raise_alerts(session, [Sighting(kind, "something is wrong", {})], mall.clock())
+    return (await alerts(mall))[-1].id

@@ -28,4 +28,4 @@ async def exposition(mall: Mall) -> bytes:
 
 
 def _measured(metrics: Metrics, directory: Path | None) -> bytes:
-    return generate_latest(metrics.registry if directory is None else read_shared(directory))
+    return generate_latest(metrics.registry) if directory is None else read_shared(directory)

@@ -17,6 +17,8 @@ from services.monitoring.log_context import detached
 from services.transaction import is_store_away, reading
 
 GOOD_FOR_S = 15.0
+_LONGEST_WAIT_S = 3.0
+"""Less than Prometheus waits for an answer."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -58,17 +60,18 @@ class SharedFigures:
         if time.monotonic() - self._read_at_s >= GOOD_FOR_S:
             if self._reading is None:
                 self._reading = detached(self._read())
-            await asyncio.shield(self._reading)
+            _, slow = await asyncio.wait([self._reading], timeout=_LONGEST_WAIT_S)
+            if slow:  # and what there was is too old by now
+                self._latest = None
         return self._latest
 
     async def _read(self) -> None:
         try:
             async with reading(self._sessions) as session:
                 self._latest = await read_figures(session, self._clock())
-        except Exception as error:
-            if not is_store_away(error):
-                raise
-            _log.warning("figures_not_read", error=said(error))
+        except Exception as error:  # noqa: BLE001 - what was measured is told all the same
+            is_ours = not is_store_away(error)
+            _log.warning("figures_not_read", error=said(error), exc_info=is_ours)
             self._latest = None
         finally:
             self._read_at_s = time.monotonic()

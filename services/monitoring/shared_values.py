@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, values
+from prometheus_client import CollectorRegistry, generate_latest, values
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _GUARD = "guard.lock"
+_KINDS = ("counter", "histogram", "gauge_livesum")
+"""Of metrics, as the library names its files."""
 
 
 @contextmanager
@@ -28,6 +31,8 @@ def sharing_values(directory: Path) -> Generator[None]:
     # The library chooses when it is imported, by this variable alone: before settings are read.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     with _alive(directory):
+        with _guarded(directory):
+            _make_files(directory)
         shared: Any = values.MultiProcessValue()
         values.ValueClass = shared
         yield
@@ -41,13 +46,19 @@ def keeping_values(directory: Path) -> Generator[None]:
         yield
 
 
-def read_shared(directory: Path) -> CollectorRegistry:
-    """What all processes have counted, and the gauges of those that live."""
-    with _guarded(directory):
-        _bury_dead(directory)
+def read_shared(directory: Path) -> bytes:
+    """What all processes have counted, and the gauges of those that live, for Prometheus."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))
-    return registry
+    with _guarded(directory):
+        _bury_dead(directory)
+        return generate_latest(registry)
+
+
+def _make_files(directory: Path) -> None:
+    """While nobody reads: the library cannot read a file that was made an instant ago."""
+    for kind in _KINDS:
+        MmapedDict(str(directory / f"{kind}_{os.getpid()}.db")).close()
 
 
 @contextmanager
@@ -65,7 +76,7 @@ def _alive(directory: Path) -> Generator[None]:
 
 @contextmanager
 def _guarded(directory: Path) -> Generator[None]:
-    """One process at a time comes, or looks who has gone."""
+    """One process at a time comes, or reads and looks who has gone."""
     with (directory / _GUARD).open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield

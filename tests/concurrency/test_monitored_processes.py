@@ -65,7 +65,7 @@ async def test_one_scrape_tells_of_all_processes_also_of_the_dead(
         for process in (server, worker):
             process.start()
             stack.callback(process.stop)
-        await server.ready()
+            await server.ready()  # one after another: starting is what takes long
         async with Client(server.address, SECRET) as client:
             assert (await client.http.get("/metrics")).status_code == 401
 

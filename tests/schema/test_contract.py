@@ -24,38 +24,6 @@ from resolvers import root
 COPY = Path(__file__).with_name("contract.graphql")
 ORIGINAL = Path(__file__).parents[3] / "shared" / "contract.graphql"
 
-# What later issues bring. Everything named here must be absent: a field that is served is compared.
-_PENDING_QUERIES = """
-    systemHealth alerts
-"""
-_PENDING_MUTATIONS = """
-    acknowledgeAlert
-"""
-_PENDING_MEMBERS = ""
-_PENDING_TYPES = """
-    Alert AlertSeverity
-    HealthStatus
-    SystemHealth
-"""
-
-
-def _pending() -> set[str]:
-    """Names of types, and of members as `Type.member`."""
-    mutations = _PENDING_MUTATIONS.split()
-    of_mutations = {
-        name[0].upper() + name[1:] + suffix
-        for name in mutations
-        for suffix in ("Input", "Success", "Result")
-    }
-    return (
-        {f"Query.{name}" for name in _PENDING_QUERIES.split()}
-        | {f"Mutation.{name}" for name in mutations}
-        | of_mutations
-        | {*_PENDING_MEMBERS.split(), *_PENDING_TYPES.split()}
-    )
-
-
-PENDING = _pending()
 CONTRACT = build_schema(COPY.read_text())
 SERVED = build_schema(root.export_schema(root.build_schema()))  # as clients read it
 
@@ -103,12 +71,7 @@ def arguments(schema: GraphQLSchema, name: str) -> dict[str, GraphQLArgument]:
     return dict(kind.fields[member_name].args)
 
 
-def is_pending(name: str) -> bool:
-    """Whether a later issue brings it, or the type it belongs to."""
-    return name in PENDING or name.partition(".")[0] in PENDING
-
-
-NOW = sorted(name for name in names(CONTRACT) if not is_pending(name))
+NAMES = sorted(names(CONTRACT))
 
 
 def test_the_copy_is_the_contract() -> None:
@@ -118,19 +81,13 @@ def test_the_copy_is_the_contract() -> None:
     assert COPY.read_text() == ORIGINAL.read_text()
 
 
-def test_what_is_pending_is_in_the_contract_and_absent() -> None:
-    """A name that is misspelt, or served already, does not belong on the list."""
-    assert PENDING - names(CONTRACT) == set()
-    assert {name for name in names(SERVED) if is_pending(name)} == set()
-
-
-def test_everything_else_is_served() -> None:
+def test_everything_is_served() -> None:
     """Every type, field, input field, enum value and union member."""
-    assert len(NOW) > 250
-    assert set(NOW) - names(SERVED) == set()
+    assert len(NAMES) > 250
+    assert set(NAMES) - names(SERVED) == set()
 
 
-@pytest.mark.parametrize("name", NOW)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_is_served_exactly_so(name: str) -> None:
     """Kind, interfaces, type, nullability, default and arguments agree."""
     assert description(SERVED, name) == description(CONTRACT, name)
@@ -143,14 +100,14 @@ def test_nothing_that_is_added_is_demanded() -> None:
     """The server may add arguments and input fields, if clients may leave them out."""
     added = [
         (name, key)
-        for name in NOW
+        for name in NAMES
         for key, argument in arguments(SERVED, name).items()
         if key not in arguments(CONTRACT, name) and str(argument.type).endswith("!")
     ]
-    for name in names(SERVED) - set(NOW):
+    for name in names(SERVED) - set(NAMES):
         type_name, _, field = name.partition(".")
         kind = SERVED.type_map[type_name]
-        if isinstance(kind, GraphQLInputObjectType) and type_name in NOW and field:
+        if isinstance(kind, GraphQLInputObjectType) and type_name in NAMES and field:
             assert not str(kind.fields[field].type).endswith("!"), name
     assert added == []
 
