@@ -62,6 +62,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.pointsPrompt": (MEMBERS, "pointsPrompt { message }"),
     "query.experiments": (OPERATORS, "experiments { id }"),
     "query.kpis": (OPERATORS, 'kpis(from: "2026-11-01", to: "2026-11-20") { outstandingPoints }'),
+    "query.pointsLiability": (OPERATORS, "pointsLiability { outstandingPoints }"),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),
