@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from commands.opening import run_in_mall
-from services.calendar import local_day
+from services.calendar import local_day, month_start, next_month_start
 from services.errors import BadInput
 from services.kpis.activity import recover_member_days
+from services.kpis.cohorts import keep_month
 from services.kpis.figures import COLUMNS, Figures, days_between
 from services.kpis.report import Report, report
 from services.kpis.roll_up import first_day, keep_day
@@ -66,7 +67,7 @@ def show(
         except BadInput as error:
             typer.echo(error.message, err=True)
             return 2
-        console = Console()
+        console = Console() if Console().is_terminal else Console(width=120)
         console.print(_judged(found))
         console.print(_days(found))
         if file is not None:
@@ -109,7 +110,7 @@ def _write_days(file: Path, days: Sequence[Figures]) -> None:
 
 @kpis.command("rebuild")
 def rebuild() -> None:
-    """Count every day that has ended anew, from the tables; beside everything else."""
+    """Count every day and month that has ended anew, from the tables; beside everything else."""
 
     async def work(mall: Mall) -> int:
         async with transaction(mall.stores.bulk) as session:
@@ -118,10 +119,16 @@ def rebuild() -> None:
         now = mall.clock()
         end = local_day(now, mall.zone) - timedelta(days=1)
         days = days_between(start, end) if start else []
+        months = sorted(
+            {month_start(day) for day in days if next_month_start(day) <= end + timedelta(days=1)}
+        )
         for number, day in enumerate(days, 1):
             async with transaction(mall.stores.bulk) as session:
                 await keep_day(session, day, now, mall.zone)
             typer.echo(f"\r{number:,} of {len(days):,} days", nl=False, err=True)
+        for month in months:
+            async with transaction(mall.stores.bulk) as session:
+                await keep_month(session, month, mall.zone)
         typer.echo("", err=True)
         typer.echo(f"{len(days)} day(s) are counted; {recovered} visit(s) of members were added.")
         return 0

@@ -11,10 +11,12 @@ from resolvers.operations import Observation
 from schema.context import Info
 from schema.kpis import (
     KpiReport,
+    PointsLiability,
     SubmitSatisfactionInput,
     SubmitSatisfactionResult,
     SubmitSatisfactionSuccess,
 )
+from services.kpis.liability import read_liability
 from services.kpis.report import report
 from services.kpis.requests import RequestCounts
 from services.kpis.satisfaction import submit_answer
@@ -36,6 +38,13 @@ class KpisQuery:
         mall = info.context.mall
         async with transaction(mall.stores.bulk) as session:
             return KpiReport.of(await report(session, from_, to, mall.clock(), mall.zone))
+
+    @field_for(Audience.OPERATOR)
+    async def points_liability(self, info: Info) -> PointsLiability:
+        """What the mall owes its members now, and how much of it is expected to expire."""
+        mall = info.context.mall
+        async with transaction(mall.stores.bulk) as session:
+            return PointsLiability.of(await read_liability(session, mall.zone))
 
 
 @strawberry.type

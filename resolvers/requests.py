@@ -16,7 +16,7 @@ from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.monitoring.log_context import add_facts
-from services.users.claims import Claims, Role, TokenInvalid
+from services.users.claims import Claims, TokenInvalid
 from services.users.profile import DEFAULT_LOCALE, Identity, Login
 from services.users.renames import is_renamed
 from services.users.tokens import bearer_token
@@ -113,7 +113,7 @@ class Requests:
         if identity is None:
             raise LookupError("a user that was just created is gone")
         if identity.is_login_unnoted:
-            self._note_login(Login(identity.user_id, Role.MEMBER in claims.roles))
+            self._note_login(Login(identity.user_id, claims.is_member))
         if forgotten == self._forgotten:  # else it may have been read before what it forgot
             self._remember(claims.subject, identity, now)
         return identity

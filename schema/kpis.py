@@ -9,7 +9,7 @@ from strawberry.utils.str_converters import to_camel_case
 from schema.ids import uuid_key
 from schema.problems import InvalidInput, LimitReached
 from schema.scalars import Points
-from services.kpis import figures, report, satisfaction, targets
+from services.kpis import breakage, figures, liability, report, satisfaction, targets
 
 
 @strawberry.type
@@ -127,6 +127,74 @@ class KpiReport:
             outstanding_points=found.outstanding_points,
             targets=[KpiTarget.of(judged) for judged in found.judged],
         )
+
+
+@strawberry.type
+class ExpiringMonth:
+    """What members hold that ends in a month."""
+
+    month: date | None = strawberry.field(
+        description="Its first day; null for points that never end."
+    )
+    points: Points
+
+
+@strawberry.type
+class PointsCohort:
+    """The points with an end that were granted in one month, and what became of them."""
+
+    month: date = strawberry.field(description="Its first day.")
+    granted: Points
+    redeemed: Points
+    expired: Points
+    taken_back: Points
+    outstanding: Points
+    expected_to_expire: float
+
+
+@strawberry.type
+class PointsLiability:
+    """What the mall owes its members."""
+
+    outstanding_points: Points = strawberry.field(description="All balances.")
+    pending_points: Points = strawberry.field(description="Held back, in no balance yet.")
+    expiring: list[ExpiringMonth] = strawberry.field(description="When the balances end.")
+    as_of: date | None = strawberry.field(
+        description="The last day that cohorts and the forecast know of."
+    )
+    cohorts: list[PointsCohort]
+    expected_to_expire: float | None = strawberry.field(
+        description="Of all that cohorts hold, by what became of older ones; null while more than"
+        " a hundredth of it has no precedent."
+    )
+    breakage_rate: float | None = strawberry.field(description="The same as a share of it.")
+
+    @classmethod
+    def of(cls, found: liability.Liability) -> "PointsLiability":
+        """The contract's view of it."""
+        return cls(
+            outstanding_points=found.outstanding,
+            pending_points=found.pending,
+            expiring=[
+                ExpiringMonth(month=each.month, points=each.points) for each in found.endings
+            ],
+            as_of=found.as_of,
+            cohorts=[_cohort(cohort) for cohort in found.cohorts],
+            expected_to_expire=found.forecast.expected_to_expire,
+            breakage_rate=found.forecast.breakage_rate,
+        )
+
+
+def _cohort(cohort: breakage.Cohort) -> PointsCohort:
+    return PointsCohort(
+        month=cohort.month,
+        granted=cohort.granted,
+        redeemed=cohort.redeemed,
+        expired=cohort.expired,
+        taken_back=cohort.taken,
+        outstanding=cohort.outstanding,
+        expected_to_expire=cohort.expected_to_expire,
+    )
 
 
 @strawberry.input

@@ -29,7 +29,7 @@ _COLUMNS = ("id", "user_id", "score", "comment", "exchange_id", "created_at")
 _HOLD_USER = text(
     "SELECT id FROM users WHERE id = :user_id AND erased_at IS NULL FOR NO KEY UPDATE"
 )
-_IS_OWN = text("SELECT FROM exchanges WHERE id = :exchange_id AND user_id = :user_id")
+_IS_OWN = text("SELECT id FROM exchanges WHERE id = :exchange_id AND user_id = :user_id")
 _COUNT = text(
     "SELECT count(*) FROM satisfaction_answers WHERE user_id = :user_id AND created_at >= :since"
 )

@@ -47,6 +47,11 @@ class Claims:
     expires_at: float
     issued_at: float | None = None
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the bearer is (also) a member: staff and other systems are not."""
+        return Role.MEMBER in self.roles
+
 
 def read_claims(payload: Mapping[str, object], now: float, leeway_s: float) -> Claims:
     """Read what a correctly signed token says at ``now``, in epoch seconds.

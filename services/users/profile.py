@@ -1,7 +1,7 @@
 """Users: found by id, created on first sight (`domain.md`, People and access)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.kpis import MemberDay
 from models.users import User as UserTable
 from services.bulk import among, insert_rows
 from services.calendar import Clock, day_start, local_day
@@ -141,14 +142,23 @@ async def create_users(
     """Create the users of first tokens, in order of their subjects, and return all of them.
 
     `zone` is the mall's, for users whose token names none. Whom another process created meanwhile
-    is left as it is. Their logins are still to be noted: of the day.
+    is left as it is. Members are written down as seen today.
     """
     now = clock()
     by_subject = {claims.subject: claims for claims in sought}
     rows = [_new_user(claims, zone.key, now) for _, claims in sorted(by_subject.items())]
     await insert_rows(session, UserTable, _NEW_USER, rows, suffix="ON CONFLICT DO NOTHING")
-    created = await find_users(session, sought, clock=clock, zone=zone)
-    return [each and replace(each, is_login_unnoted=True) for each in created]
+    found = await find_users(session, sought, clock=clock, zone=zone)
+    today = local_day(now, zone)
+    seen = {
+        (today, each.user_id)
+        for each, claims in zip(found, sought, strict=True)
+        if each is not None and claims.is_member
+    }
+    await insert_rows(
+        session, MemberDay, ("day", "user_id"), sorted(seen), suffix="ON CONFLICT DO NOTHING"
+    )
+    return found
 
 
 async def note_logins(

@@ -16,8 +16,10 @@ from graphql import GraphQLNonNull, GraphQLUnionType
 from models.sharing import ShareKind
 from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
+from services.kpis.satisfaction import MOST_ANSWERS_A_DAY, Answer, submit_answer
 from services.mall import Mall
 from services.sharing.create import MOST_NEW_A_DAY
+from services.transaction import transaction
 from settings import CaptchaSettings
 from tests.alerts import add_alert
 from tests.client import Client
@@ -157,6 +159,11 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "NotFound": asking(code="@sams_invite"),
         "InvalidState": asking("olga", code="@olgas_invite"),
     },
+    "submitSatisfaction": {
+        "SubmitSatisfactionSuccess": asking(score=9),
+        "InvalidInput": asking(score=11),
+        "LimitReached": asking("sam", score=9),
+    },
     "recordExperimentEvents": {
         "RecordExperimentEventsSuccess": asking(events=[_SAMPLE]),
         "InvalidInput": asking("sam", events=[_SAMPLE]),
@@ -275,6 +282,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     until = now + timedelta(days=1)
     users["sam"] = await add_user(mall, "sam", last_login_at=now, suspended_until=until)
     olga = await add_user(mall, "olga", last_login_at=now)
+    await _many_answers(mall, users["sam"])
     lots = {"lasting": await give_points(mall, users["alice"], 1_000)}
     lots["sams_lot"] = await give_points(mall, users["sam"], 200, expires_at=until)
     items, exchanges = await _items(mall), {}
@@ -315,6 +323,12 @@ async def _devices_and_pushes(mall: Mall, user_id: int) -> dict[str, str]:
     await plan_now(mall, draft(user_id, "news"))
     (push,) = await execute(mall, "SELECT id FROM push_records WHERE reference = 'news'")
     return {"push": encode_id("PushRecord", push.id)}
+
+
+async def _many_answers(mall: Mall, user_id: int) -> None:
+    for _ in range(MOST_ANSWERS_A_DAY):
+        async with transaction(mall.stores.write) as session:
+            await submit_answer(session, Answer(user_id, 9), mall.clock(), mall.zone)
 
 
 async def _invite_and_many_links(mall: Mall, user_id: int) -> str:

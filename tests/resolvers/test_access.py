@@ -69,6 +69,7 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
         OPERATORS,
         f'acknowledgeAlert(input: {{alertId: "{_ALERT}"}}) {{ __typename }}',
     ),
+    "query.pointsLiability": (OPERATORS, "pointsLiability { outstandingPoints }"),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),

@@ -303,6 +303,14 @@ OPERATIONS = [
         role="operator",
     ),
     Operation(
+        "kpis",
+        '{ kpis(from: "2025-11-20", to: "2026-11-20") { days { activeUsers } exchangeRate'
+        " dailyActiveUsersChange netPromoterScore availability targets { met } } }",
+        8,
+        _lots,
+        role="operator",
+    ),
+    Operation(
         "campaigns",
         "{ campaigns { nodes { title queued sent failed suppressed opened operator { username } }"
         " } }",
