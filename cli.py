@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -29,8 +30,10 @@ from dev.supervisor import PortTakenError
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
 from resolvers.root import build_schema, export_schema
+from services.errors import ServiceUnavailable
 from services.mall import Mall
-from services.points.verify import verify_ledger
+from services.monitoring.books import note_full_check
+from services.points.verify import Violation, verify_ledger
 from services.transaction import is_store_away, reading, transaction
 from services.users.claims import Role
 from services.users.tokens import issue_token
@@ -148,9 +151,17 @@ def ledger_verify() -> None:
             for row in violation.rows:
                 typer.echo(f"  {row}")
         typer.echo("The books are right." if not violations else "The books are NOT right.")
+        await _keep_findings(mall, violations)
         return 1 if violations else 0
 
     run_in_mall(load_settings(), work)
+
+
+async def _keep_findings(mall: Mall, violations: list[Violation]) -> None:
+    """Let alerts follow what was found; a standby that is verified keeps nothing."""
+    with suppress(ServiceUnavailable):
+        async with transaction(mall.stores.write) as session:
+            await note_full_check(session, violations, mall.clock())
 
 
 @schema.command("export")

@@ -24,11 +24,22 @@ WATCHING = jobs_named(
 async def run_jobs(mall: Mall, *names: str) -> None:
     """Run those jobs, one after another, and what they ask for."""
     for name in names:
-        async with transaction(mall.stores.write) as session:
-            writes = Writes()
-            enqueue(writes, name, [{}], mall.clock())
-            await writes.flush(session)
+        await ask_for(mall, name)
         await run_due(mall, WATCHING)
+
+
+async def ask_for(mall: Mall, name: str) -> None:
+    """Ask for a job, now."""
+    async with transaction(mall.stores.write) as session:
+        writes = Writes()
+        enqueue(writes, name, [{}], mall.clock())
+        await writes.flush(session)
+
+
+async def check(mall: Mall) -> None:
+    """Check for alerts, and nothing else: not even tell of them."""
+    await ask_for(mall, "check_alerts")
+    await run_once(mall, "check_alerts")
 
 
 async def watch(mall: Mall) -> None:

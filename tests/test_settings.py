@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from settings import (
     AccessSettings,
+    AlertingSettings,
     MallSettings,
     ServerSettings,
     SharingSettings,
@@ -36,6 +37,11 @@ def test_database_urls_are_read_as_they_are_pasted(pasted: str, understood: str)
         (MallSettings, {"timezone": "Mars/Phobos"}),
         (MallSettings, {"profile": "test"}),
         (AccessSettings, {"jwt_secret": "short"}),
+        (AlertingSettings, {"alert_slack_url": "http://hooks.example.com/x"}),
+        (AlertingSettings, {"alert_dingtalk_url": "https://"}),
+        (AlertingSettings, {"alert_webhook_url": "https://ops.example.com/"}),  # signed by what?
+        (AlertingSettings, {"alert_mail_to": "ops@example.com"}),  # by whom?
+        (AlertingSettings, {"alert_smtp_host": "mx.example.com", "alert_smtp_security": "none"}),
         (SharingSettings, {"public_url": "mall.example.com"}),
         (SharingSettings, {"public_url": "https://"}),
         (SharingSettings, {"public_url": "https://mall.example.com/?a=b"}),

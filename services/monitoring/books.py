@@ -17,7 +17,7 @@ from models.monitoring import LedgerCheckScope
 from services.points.verify import Violation
 
 MEMBERS_A_SLICE = 20_000
-"""A round over a million members takes 50 minutes, a slice about a quarter of a second."""
+"""A round over a million members takes 50 minutes, a slice less than a tenth of a second."""
 _MOST_NAMED = 20
 
 _BEGIN = text("INSERT INTO ledger_checks (scope) VALUES ('sweep') ON CONFLICT DO NOTHING")

@@ -66,6 +66,8 @@ def _send(client: smtplib.SMTP, message: EmailMessage, settings: AlertingSetting
     except (smtplib.SMTPException, OSError, ValueError) as error:
         code = getattr(error, "smtp_code", "")
         raise NotDelivered(f"{Channel.MAIL}: {type(error).__name__} {code}".rstrip()) from None
+    finally:
+        client.close()
     if refused:  # the others have it: sending it again would not help these
         _log.warning("alert_mail_refused", recipients=len(refused))
 

@@ -54,7 +54,7 @@ _LARGEST_GAIN = f"""
 async def measure_figures(session: AsyncSession, now: datetime) -> None:
     """Measure, and keep what was found with the instant for which it is true.
 
-    Takes some seconds of a core with millions of members: its statements may.
+    With millions of members it takes some seconds of a core: its statements may.
     """
     await session.execute(text("SELECT 1"))
     driver = await patient_driver(session, _LONGEST_STATEMENT_S)

@@ -1,0 +1,184 @@
+"""Operators are told of alerts by every channel, whatever the channels do."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from services.mall import Mall
+from services.monitoring.alerts import AlertKind, settle_alerts
+from services.transaction import transaction
+from settings import AlertingSettings, Settings
+from tests.alerts import add_alert, check, open_kinds, run_once
+from tests.clock import MovableClock
+from tests.doubles.alert_receiver import DINGTALK_SECRET, WEBHOOK_SECRET, AlertReceiver
+from tests.factories import execute
+
+CHANNELS = ("webhook", "dingtalk", "slack", "mail")
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[AlertReceiver]:
+    """Takes alerts on loopback."""
+    async with AlertReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Rendering the traceback of every failure would take longer than all the rest."""
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def settings(settings: Settings, receiver: AlertReceiver) -> Settings:
+    """All channels lead to the receiver."""
+    url = f"http://127.0.0.1:{receiver.port}"
+    alerting = AlertingSettings(
+        alert_webhook_url=SecretStr(f"{url}/webhook"),
+        alert_webhook_secret=SecretStr(WEBHOOK_SECRET),
+        alert_dingtalk_url=SecretStr(f"{url}/dingtalk?access_token=t"),
+        alert_dingtalk_secret=SecretStr(DINGTALK_SECRET),
+        alert_slack_url=SecretStr(f"{url}/slack"),
+        alert_mail_to="a@mall.test, b@mall.test",
+        alert_mail_from="mall@mall.test",
+        alert_smtp_host="127.0.0.1",
+        alert_smtp_port=receiver.smtp_port,
+        alert_smtp_security="none",
+        alert_timeout_s=1,
+    )
+    return replace(settings, alerting=alerting)
+
+
+async def resolve(mall: Mall, kind: AlertKind = AlertKind.DEAD_JOBS) -> None:
+    """Let it be over."""
+    async with transaction(mall.stores.write) as session:
+        await settle_alerts(session, [], [kind], mall.clock())
+
+
+async def left(mall: Mall) -> list[Any]:
+    """The notices that are not delivered."""
+    return await execute(
+        mall,
+        "SELECT payload ->> 'channel' AS channel, attempts, failed_at, error FROM outbox"
+        " WHERE job = 'deliver_alert' AND done_at IS NULL ORDER BY id",
+    )
+
+
+async def deliver(mall: Mall, clock: MovableClock, rounds: int = 10) -> None:
+    """Let workers run until all is delivered, or so many rounds are over."""
+    await run_once(mall, "tell_of_alert")
+    for _ in range(rounds):
+        if not await run_once(mall, "deliver_alert") and not await left(mall):
+            return
+        clock.advance(hours=1)
+
+
+async def test_every_channel_is_told_once_although_each_fails_every_third_time(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """Raised and resolved, several times; every signature holds; no notice is lost or doubled."""
+    for _ in range(4):
+        await add_alert(mall)
+        await deliver(mall, clock)
+        await resolve(mall)
+        await deliver(mall, clock)
+    assert await left(mall) == []
+    assert receiver.wrong == []
+    assert Counter(each.channel for each in receiver.taken) == dict.fromkeys(CHANNELS, 8)
+    assert len({each.delivery_id for each in receiver.taken}) == 4 * 8
+    assert all(receiver.asked[channel] > 8 for channel in CHANNELS)
+    events = [each.body["event"] for each in receiver.of("webhook")]
+    assert events == ["alert.raised", "alert.resolved"] * 4
+    alert = receiver.of("webhook")[0].body["alert"]
+    assert (alert["kind"], alert["severity"], alert["message"]) == (
+        "dead_jobs",
+        "high",
+        "something is wrong",
+    )
+    assert "Subject: [HIGH] dead_jobs raised" in receiver.of("mail")[0].body
+    assert "To: a@mall.test, b@mall.test" in receiver.of("mail")[0].body
+
+
+async def test_a_dead_channel_repeats_no_other_and_alarms_nobody_about_itself(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """It fails for good in the end, which is shown, and no dead job; delivered when retried."""
+    receiver.refuses_every = 1
+    await add_alert(mall, AlertKind.LEDGER_DRIFT)
+    await deliver(mall, clock, rounds=12)
+    assert [(row.channel, row.attempts) for row in await left(mall)] == [
+        (channel, 10) for channel in CHANNELS
+    ]
+    assert all(row.failed_at for row in await left(mall))
+    said = " ".join(row.error for row in await left(mall))
+    assert "127.0.0.1" not in said
+    assert "access_token" not in said
+    receiver.refuses_every = 0
+    await execute(mall, "UPDATE scheduled_jobs SET slot_at = :now", now=clock.now)
+    await check(mall)
+    assert "alerts_undelivered" in await open_kinds(mall)
+    assert "dead_jobs" not in await open_kinds(mall)
+    assert {each.body["alert"]["kind"] for each in receiver.of("webhook")} <= {"ledger_drift"}
+    await execute(mall, "UPDATE outbox SET failed_at = NULL, due_at = :now", now=clock.now)
+    await deliver(mall, clock)
+    await check(mall)
+    assert "alerts_undelivered" not in await open_kinds(mall)
+
+
+async def test_a_channel_that_hangs_is_left_after_its_time(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """And tried again."""
+    receiver.hangs = True
+    await add_alert(mall)
+    await run_once(mall, "tell_of_alert")
+    await run_once(mall, "deliver_alert")
+    assert [(row.channel, row.attempts) for row in await left(mall)] == [
+        (channel, 1) for channel in CHANNELS
+    ]
+    receiver.hangs, receiver.refuses_every = False, 0
+    clock.advance(minutes=1)
+    await deliver(mall, clock)
+    assert Counter(each.channel for each in receiver.taken) == dict.fromkeys(CHANNELS, 1)
+
+
+async def test_who_dies_after_sending_sends_the_same_notice_again(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """Nothing is lost; by its id the receiver can tell."""
+    receiver.refuses_every = 0
+    await add_alert(mall)
+    await deliver(mall, clock)
+    await execute(
+        mall,
+        "UPDATE outbox SET done_at = NULL, claim = gen_random_uuid() WHERE job = 'deliver_alert'",
+    )
+    clock.advance(hours=1)
+    await execute(mall, "UPDATE outbox SET claim = NULL WHERE job = 'deliver_alert'")  # the relay
+    await deliver(mall, clock)
+    for channel in CHANNELS:
+        first, second = receiver.of(channel)
+        assert first.delivery_id == second.delivery_id
+
+
+async def test_a_repeat_that_came_too_late_is_dropped(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """What lasted and is over meanwhile is told as over, not as lasting."""
+    receiver.refuses_every = 0
+    await add_alert(mall)
+    await run_once(mall, "tell_of_alert")
+    clock.advance(seconds=timedelta(minutes=30).total_seconds())
+    await add_alert(mall)
+    await run_once(mall, "tell_of_alert")
+    await resolve(mall)
+    await deliver(mall, clock)
+    events = {each.body["event"] for each in receiver.of("webhook")}
+    assert events == {"alert.raised", "alert.resolved"}
