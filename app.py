@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
+from resolvers.browsers import SecurityHeaders
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
@@ -65,7 +67,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             app.graphql = _endpoint(mall, live, Connections(leases, settings.server), schema)
             yield
 
-    return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
+    headers = [Middleware(SecurityHeaders)]
+    return MallApplication(routes=plain_routes(settings), middleware=headers, lifespan=lifespan)
 
 
 def _endpoint(
@@ -89,6 +92,7 @@ def _endpoint(
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,
+        csrf_guard=graphql.csrf_guard,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )
 
