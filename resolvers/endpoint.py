@@ -186,7 +186,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         accept: Wanted,
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
-        self._browsers.check(headers)
+        self._browsers.check(scope["method"], headers)
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
         if not self._operations.has_text(request):
             request = await self._operations.resolve(request)

@@ -48,14 +48,13 @@ def check_secured(answer: httpx2.Response) -> None:
 async def test_what_a_browser_sends_unasked_is_refused(
     client: httpx2.AsyncClient, headers: dict[str, str]
 ) -> None:
-    answers = [
-        await client.get("", params=HELLO, headers=headers),
-        await client.post("", content=b'{"query": "{ hello }"}', headers=headers),
-    ]
-    for answer in answers:
-        assert answer.status_code == 400
-        assert "apollo-require-preflight" in answer.json()["errors"][0]["message"]
-        check_secured(answer)
+    answer = await client.get("", params=HELLO, headers=headers)
+    assert answer.status_code == 400
+    assert "apollo-require-preflight" in answer.json()["errors"][0]["message"]
+    check_secured(answer)
+    answer = await client.post("", content=b'{"query": "{ hello }"}', headers=headers)
+    assert answer.status_code == 415
+    check_secured(answer)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ async def test_what_a_browser_sends_unasked_is_refused(
     [
         {"content-type": "application/json"},
         {"apollo-require-preflight": "1"},
-        {"x-apollo-operation-name": "Hello", "content-type": "text/plain"},
+        {"x-apollo-operation-name": "Hello"},
     ],
 )
 async def test_what_needs_asking_first_is_served(
