@@ -21,11 +21,12 @@ from strawberry.http.streaming import SSETransport
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
+from resolvers.attempts import Attempt, Observe, Permit
 from resolvers.browsers import PAGE_POLICY, Browsers, adding, answer_preflight, is_preflight
 from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
-from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
+from resolvers.operations import UNKNOWN_OPERATION, Operations
 from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
