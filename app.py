@@ -7,16 +7,18 @@ from functools import partial
 from typing import NamedTuple
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 
+from resolvers.attempts import Observation, Observe, Permit
+from resolvers.browsers import SecurityHeaders
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.kpis import count_request
 from resolvers.live import SHARED_FIELDS
-from resolvers.operations import Observation, Observe, Permit
 from resolvers.permits import Permits
 from resolvers.persisted import read_safelist
 from resolvers.request_log import RequestLog
@@ -79,7 +81,8 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             _watch_connections(mall.metrics, connections, live)
             yield
 
-    return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
+    headers = [Middleware(SecurityHeaders)]
+    return MallApplication(routes=plain_routes(settings), middleware=headers, lifespan=lifespan)
 
 
 class _Hooks(NamedTuple):
@@ -120,6 +123,7 @@ def _endpoint(
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,
+        csrf_guard=graphql.csrf_guard,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )
 

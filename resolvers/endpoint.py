@@ -21,10 +21,12 @@ from strawberry.http.streaming import SSETransport
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
+from resolvers.attempts import Attempt, Observe, Permit
+from resolvers.browsers import PAGE_POLICY, Browsers, adding, answer_preflight, is_preflight
 from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
-from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
+from resolvers.operations import UNKNOWN_OPERATION, Operations
 from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
@@ -63,9 +65,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     ``max_cost`` is the most that an operation may cost (``resolvers.cost``); with it every answer
     to a query or mutation says what it cost. None runs longer than ``timeout_s``. Without
     ``introspection`` clients are told nothing of the schema. ``texts`` holds what persisted queries
-    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` may open
-    WebSockets besides pages of this origin. Raises ValueError for a schema with extensions, which
-    would not run.
+    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` are those whose
+    pages may ask, besides pages of this origin; ``csrf_guard`` keeps others from having browsers
+    ask (``resolvers.browsers``). Raises ValueError for a schema with extensions, which would not
+    run.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         safelist: Safelist | None = None,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
+        csrf_guard: bool = False,
         connection_init_timeout_s: float = 10.0,
     ) -> None:
         super().__init__(
@@ -101,7 +105,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._describe_error = describe_error or _describe_nothing
         self._max_body_bytes = max_body_bytes
         self._max_frame_bytes = max_frame_bytes
-        self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
+        policy = {"content-security-policy": PAGE_POLICY}
+        self._page = HTMLResponse(self.graphql_ide_html, headers=policy) if graphiql else None
+        self._browsers = Browsers(allowed_origins, is_guarded=csrf_guard)
         self._operations = Operations(
             schema,
             self._describe_error,
@@ -152,6 +158,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         accept = wanted(headers.get(b"accept", b""))
+        send = adding(self._browsers.headers(headers), send)
+        if is_preflight(scope["method"], headers):
+            await answer_preflight(scope, receive, send)
+            return
         if self._page and accept.html and _asks_for_page(scope):
             await self._page(scope, receive, send)
             return
@@ -178,6 +188,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         accept: Wanted,
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
+        self._browsers.check(scope["method"], headers)
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
         if not self._operations.has_text(request):
             request = await self._operations.resolve(request)

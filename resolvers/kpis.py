@@ -7,7 +7,7 @@ import strawberry
 from graphql import OperationType
 
 from resolvers.access import Audience, field_for, mutation_for
-from resolvers.operations import Observation
+from resolvers.attempts import Observation
 from schema.context import Info
 from schema.kpis import (
     KpiReport,

@@ -5,7 +5,7 @@ from typing import Final
 
 from graphql import OperationType
 
-from resolvers.operations import Asked
+from resolvers.attempts import Asked
 from schema.context import Context, Viewer
 from services.limits.fields import LIMITS_BY_FIELD, VALUE
 from services.limits.limiter import Limiter

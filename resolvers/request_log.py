@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from resolvers.operations import Asked, Observation, Permit
+from resolvers.attempts import Asked, Observation, Permit
 from services.monitoring.log_context import add_facts
 from services.monitoring.metrics import Metrics, Request, outcome_of
 from services.monitoring.tracing import Tracer

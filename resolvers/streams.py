@@ -15,10 +15,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import structlog
 from graphql import OperationType
 
+from resolvers.attempts import Attempt
 from resolvers.caches import MAX_CACHED_CHARACTERS
 from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.operation_requests import OperationRequest
-from resolvers.operations import Attempt, Operations
+from resolvers.operations import Operations
 from resolvers.shared_streams import Begin, SharedStreams, StreamKey, stream_key
 from resolvers.stream_messages import BROKEN, Message, break_off, encode, only, refusal
 from resolvers.transport_errors import COST_LIMITED, describe_outside_fields

@@ -19,3 +19,4 @@ class GraphQLSettings(BaseSettings):
     introspection: bool | None = None
     safelist: Literal["off", "log", "enforce"] = "off"
     safelist_file: Path | None = None
+    csrf_guard: bool = True

@@ -239,7 +239,7 @@ def make_endpoint(**options: Any) -> GraphQLEndpoint[Caller]:
         make_context=make_context,
         describe_error=describe_error,
         on_connect=on_connect,
-        max_body_bytes=MAX_BODY_BYTES,
+        max_body_bytes=options.pop("max_body_bytes", MAX_BODY_BYTES),
         max_frame_bytes=MAX_FRAME_BYTES,
         **options,
     )

@@ -8,7 +8,7 @@ import pytest
 from graphql import OperationType
 from structlog.testing import capture_logs
 
-from resolvers.operations import Asked, Observation
+from resolvers.attempts import Asked, Observation
 from tests.resolvers.serving import SECRET, AwayError, Caller, NotAllowedError, make_endpoint, serve
 from tests.resolvers.test_websocket import greeted, read, subscribe
 

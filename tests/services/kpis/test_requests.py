@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 from graphql import OperationType
 
+from resolvers.attempts import Observation
 from resolvers.kpis import count_request
-from resolvers.operations import Observation
 from services.kpis.durations import LARGEST_ERROR
 from services.kpis.requests import RequestCounts, Service, open_request_counts, read_service
 from services.mall import Mall
