@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,7 @@ from services.leaderboard.read import read_ranks
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.monitoring.exposition import CONTENT_TYPE, exposition
+from services.monitoring.health import HealthStatus
 from services.sharing.links import front_end_link, link_to
 from services.sharing.page import HEADERS, away_page, missing_page, share_page
 from services.sharing.preview import Shared, find_shared, preview_of
@@ -58,6 +60,7 @@ def plain_routes(settings: Settings) -> list[Route]:
     routes = [
         Route("/livez", livez),
         Route("/readyz", readyz),
+        Route("/health", health),
         Route("/s/{code}", shared_link, methods=["GET"]),  # and HEAD with it
     ]
     if settings.observation.metrics_token is not None or settings.mall.profile == "dev":
@@ -87,6 +90,25 @@ async def metrics(request: Request) -> Response:
 def _bears(request: Request, token: str) -> bool:
     said = request.headers.get("authorization", "")
     return hmac.compare_digest(said.encode(), f"Bearer {token}".encode())
+
+
+async def health(request: Request) -> Response:
+    """How the mall does: 503 when that is critical. Why, only for who may read `/metrics`."""
+    mall: Mall = request.app.state.mall
+    found = await mall.health.latest()
+    said: dict[str, Any] = {"status": found.status.name}
+    if _may_read_figures(request, mall.settings):
+        checked_at = found.checked_at.isoformat()
+        said |= {"metrics": found.metrics, "alerts": found.alerts, "checkedAt": checked_at}
+    status_code = 503 if found.status is HealthStatus.CRITICAL else 200
+    return JSONResponse(said, status_code, {"cache-control": "no-store"})
+
+
+def _may_read_figures(request: Request, settings: Settings) -> bool:
+    token = settings.observation.metrics_token
+    if token is None:
+        return settings.mall.profile == "dev"
+    return _bears(request, token.get_secret_value())
 
 
 async def livez(_request: Request) -> Response:

@@ -9,6 +9,7 @@ from jobs import (
     catalogue,
     exchange,
     leaderboard,
+    monitoring,
     notifications,
     points,
     recommendations,
@@ -39,6 +40,7 @@ JOBS: Mapping[str, Job] = {
         *notifications.JOBS,
         *sharing.JOBS,
         *recommendations.JOBS,
+        *monitoring.JOBS,
         in_batches("clean_up", _clean_up),
     )
 }

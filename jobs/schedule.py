@@ -44,4 +44,8 @@ SCHEDULE: Sequence[Scheduled] = (
     Scheduled("snapshot_ranks", "10 0 * * *"),
     Scheduled("train_recommendations", "30 3 * * *"),
     Scheduled("clean_up", "30 3 * * *"),
+    Scheduled("check_alerts", "* * * * *"),
+    Scheduled("sweep_books", "* * * * *"),
+    Scheduled("measure_figures", "*/10 * * * *"),
+    Scheduled("verify_books", "30 4 * * *"),
 )

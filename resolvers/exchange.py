@@ -97,7 +97,8 @@ class ExchangeMutation:
             _shipping(input.shipping),
             is_verified=await is_verified(context, input.verification_token),
         )
-        placed = await context.mall.exchanges.submit(request)
+        with context.mall.sightings.of_slow_exchanges():
+            placed = await context.mall.exchanges.submit(request)
         return OneClickExchangeSuccess(
             exchange=await _exchange(context, placed),
             points_used=placed.points_used,

@@ -22,6 +22,7 @@ from resolvers.experiments import ExperimentsMutation, ExperimentsQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.leaderboard import LeaderboardQuery
 from resolvers.live import LiveSubscription
+from resolvers.monitoring import MonitoringMutation, MonitoringQuery
 from resolvers.notifications import NotificationsMutation, NotificationsQuery
 from resolvers.operators import OperatorsQuery
 from resolvers.points import PointsMutation, PointsQuery
@@ -49,6 +50,7 @@ class Query(
     SharingQuery,
     ExperimentsQuery,
     OperatorsQuery,
+    MonitoringQuery,
 ):
     """What can be asked."""
 
@@ -66,6 +68,7 @@ class Mutation(
     CampaignsMutation,
     SharingMutation,
     ExperimentsMutation,
+    MonitoringMutation,
 ):
     """What can be changed."""
 

@@ -13,6 +13,7 @@ from schema.context import Context, Info
 from schema.exchange import Exchange
 from schema.experiments import Experiment
 from schema.ids import decode_id, int_key, parse_int, parse_uuid
+from schema.monitoring import Alert
 from schema.node import Node
 from schema.notifications import Device, PushRecord
 from schema.operators import OperatorAction
@@ -32,6 +33,7 @@ from schema.users import (
 from services.errors import BadInput, Unauthenticated
 from services.exchange.history import coupons_by_id
 from services.experiments.definitions import experiments_by_id
+from services.monitoring.browse import find_alert
 from services.notifications.campaigns import campaigns_by_id
 from services.notifications.history import pushes_by_id
 from services.notifications.register import devices_by_id
@@ -232,6 +234,15 @@ async def _experiment(context: Context, key: str) -> Experiment | None:
     return Experiment.of(experiment) if experiment else None
 
 
+async def _alert(context: Context, key: str) -> Alert | None:
+    alert_id = parse_uuid(key)
+    if Role.OPERATOR not in context.require_viewer().roles:
+        return None
+    async with context.read() as session:
+        alert = await find_alert(session, alert_id)
+    return Alert.of(alert) if alert else None
+
+
 async def _share(context: Context, key: str) -> Share | None:
     share_id = parse_uuid(key)
     async with context.read() as session:
@@ -256,4 +267,5 @@ _FINDERS: Mapping[str, Callable[[Context, str], Awaitable[Node | None]]] = {
     "Achievement": _achievement,
     "Share": _share,
     "Experiment": _experiment,
+    "Alert": _alert,
 }

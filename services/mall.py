@@ -22,9 +22,12 @@ from services.leaderboard.movements import Movements
 from services.leaderboard.profiles import Profiles
 from services.leaderboard.questions import Questions
 from services.leaderboard.ranking import Ranking
+from services.monitoring.health import HealthCheck
 from services.monitoring.metrics import Metrics
 from services.monitoring.open import open_metrics
+from services.monitoring.rules import thresholds_of
 from services.monitoring.shared_figures import SharedFigures
+from services.monitoring.sightings import Sightings
 from services.monitoring.tracing import Tracer, open_tracer
 from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
@@ -72,6 +75,9 @@ class Mall:
     ranking: Ranking
     profiles: Profiles
     visits: GroupCommit[Visit, None]
+    sightings: Sightings
+    """What this process noticed that operators should know of."""
+    health: HealthCheck
 
 
 @asynccontextmanager
@@ -91,6 +97,7 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         try:
             yield mall
         finally:
+            await mall.sightings.aclose()
             await movements.aclose()
             await mall.questions.aclose()
             await mall.ranking.aclose()
@@ -109,6 +116,7 @@ def _mall(
     movements: Movements,
 ) -> Mall:
     zone = settings.mall.zone
+    thresholds = thresholds_of(settings.alerting)
     refusal = partial(VerificationRequired, captcha.provider, captcha.site_key)
     place = partial(place_exchanges, clock=clock, zone=zone, captcha=refusal)
     complete = partial(complete_tasks, clock=clock, zone=zone, captcha=refusal)
@@ -152,4 +160,6 @@ def _mall(
         ranking=Ranking(stores.bulk, zone),
         profiles=Profiles(),
         visits=desk("visits", partial(count_visits, clock=clock, zone=zone)),
+        sightings=Sightings(stores.bulk, clock, thresholds),
+        health=HealthCheck(stores, clock, thresholds),
     )

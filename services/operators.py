@@ -17,6 +17,7 @@ from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.reasons import with_reasons
 
 Action = Literal[
+    "acknowledge_alert",
     "adjust_points",
     "adjust_stock",
     "broadcast_push",

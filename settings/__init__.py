@@ -7,7 +7,6 @@ here: they live beside the capability that applies them.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Formatter
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,11 +14,12 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from settings.alerting import AlertingSettings as AlertingSettings
 from settings.environment import CONFIG as _CONFIG
 from settings.observation import ObservationSettings as ObservationSettings
+from settings.sharing import SharingSettings as SharingSettings
 
 _SHORTEST_SECRET_BYTES = 32  # RFC 7518, 3.2: HS256 wants a key of at least its digest's size
-_LINK_PARTS = ("code", "kind", "target")
 
 
 class SettingsError(Exception):
@@ -213,44 +213,6 @@ class NotificationSettings(BaseSettings):
         return url.rstrip("/")
 
 
-class SharingSettings(BaseSettings):
-    """Where the public reaches the mall, and where links that members share lead.
-
-    Without `public_url` links name the host and port that the mall itself listens on. Without
-    `front_end_url` the page of a link leads nowhere.
-    """
-
-    model_config = _CONFIG
-
-    public_url: str | None = None
-    front_end_url: str | None = None
-
-    @field_validator("public_url", "front_end_url")
-    @classmethod
-    def _is_of_the_web(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "")
-        if not url:
-            return None  # set to nothing is not set
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and name a host")
-        return url.rstrip("/")
-
-    @field_validator("public_url")
-    @classmethod
-    def _has_a_path_at_most(cls, url: str | None) -> str | None:
-        if url is not None and ("?" in url or "#" in url):
-            raise ValueError("must end with its host or path")
-        return url
-
-    @field_validator("front_end_url")
-    @classmethod
-    def _can_be_filled_in(cls, template: str | None) -> str | None:
-        for _, name, detail, conversion in Formatter().parse(template or ""):
-            if name is not None and (name not in _LINK_PARTS or detail or conversion):
-                raise ValueError("may hold {code}, {kind} and {target}, and no other braces")
-        return template
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All groups, built once and passed in."""
@@ -264,6 +226,7 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     observation: ObservationSettings = field(default_factory=ObservationSettings)
+    alerting: AlertingSettings = field(default_factory=AlertingSettings)
 
     @property
     def public_url(self) -> str:
@@ -290,6 +253,7 @@ def load_settings() -> Settings:
         jobs=JobSettings(),
         sharing=SharingSettings(),
         observation=ObservationSettings(),
+        alerting=AlertingSettings(),
     )
 
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import redis
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
@@ -46,6 +47,9 @@ _DATABASE, _REDIS = "TEST_DATABASE_URL", "TEST_REDIS_URL"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers once a run, before xdist's workers, who find them in the environment."""
+    # A traceback with the locals of a whole mall takes seconds to draw.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
     is_worker = hasattr(config, "workerinput")
     is_only_architecture = all("architecture" in argument for argument in config.args)
     if is_worker or is_only_architecture or config.option.collectonly:

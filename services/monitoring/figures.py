@@ -30,6 +30,7 @@ class Figures:
     `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last asked for anything.
     """
 
+    members: int | None
     active_users_24h: int | None
     active_users_30d: int | None
     expiring_points_7d: int | None
@@ -80,6 +81,7 @@ async def read_figures(session: AsyncSession, now: datetime) -> Figures:
     row = (await session.execute(_READ, parameters)).one()
     measured: Mapping[str, float | None] = row.measured or {}
     return Figures(
+        members=_whole(measured.get("members")),
         active_users_24h=_whole(measured.get("active_users_24h")),
         active_users_30d=_whole(measured.get("active_users_30d")),
         expiring_points_7d=_whole(measured.get("expiring_points_7d")),

@@ -4,6 +4,7 @@ import pytest
 
 from settings import (
     AccessSettings,
+    AlertingSettings,
     CaptchaSettings,
     JobSettings,
     MallSettings,
@@ -24,6 +25,7 @@ GROUPS = (
     ServerSettings,
     JobSettings,
     SharingSettings,
+    AlertingSettings,
     ObservationSettings,
 )
 NAMES = [f"MALL_{name.upper()}" for group in GROUPS for name in group.model_fields]

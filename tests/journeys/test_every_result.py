@@ -19,6 +19,7 @@ from schema.ids import encode_id
 from services.mall import Mall
 from services.sharing.create import MOST_NEW_A_DAY
 from settings import CaptchaSettings
+from tests.alerts import add_alert
 from tests.client import Client
 from tests.factories import (
     add_item,
@@ -198,6 +199,10 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "InvalidInput": asking("olga", **_EXPERIMENT | {"variants": []}),
         "InvalidState": asking("olga", **_EXPERIMENT | {"key": "points_prompt"}),
     },
+    "acknowledgeAlert": {
+        "AcknowledgeAlertSuccess": asking("olga", alertId="@alert"),
+        "NotFound": asking("olga", alertId="@no_alert"),
+    },
     "setExperimentStatus": {
         "SetExperimentStatusSuccess": asking("olga", key="points_prompt", status="STOPPED"),
         "NotFound": asking("olga", key="no_such_idea", status="RUNNING"),
@@ -293,6 +298,8 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
         **{name: encode_id("Task", key) for name, key in (await _tasks(mall)).items()},
         "olgas_invite": (await add_share(mall, olga, ShareKind.INVITE)).code,
         "sams_invite": await _invite_and_many_links(mall, users["sam"]),
+        "alert": encode_id("Alert", await add_alert(mall)),
+        "no_alert": encode_id("Alert", _NOTHING),
         "no_exchange": encode_id("Exchange", _NOTHING),
         "no_achievement": encode_id("Achievement", 4711),
         "no_lot": encode_id("PointsRecord", _NOTHING),

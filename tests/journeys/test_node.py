@@ -14,6 +14,7 @@ from services.notifications.audience import Audience
 from services.notifications.broadcast import Broadcast, broadcast
 from services.operators import note_action
 from services.transaction import transaction
+from tests.alerts import add_alert
 from tests.client import Client
 from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.journeys.steps import exchange
@@ -34,10 +35,11 @@ FIND = """query ($id: ID!) { node(id: $id) {
   ... on Device { platform }
   ... on PushRecord { title pushStatus: status }
   ... on Share { shareCode: code visits }
+  ... on Alert { message severity }
   ... on Experiment { experimentKey: key startedAt }
   ... on Campaign { title recipients planned queued opened audience operator { id } }
 } }"""
-OPERATORS_OWN = {"OperatorAction", "Campaign", "Experiment"}
+OPERATORS_OWN = {"OperatorAction", "Campaign", "Experiment", "Alert"}
 PRIVATE = {
     *("User", "PointsRecord", "PointsChange", "Exchange", "Coupon", "Device", "PushRecord"),
     "Share",
@@ -69,6 +71,7 @@ async def ids(mall: Mall, client: Client) -> dict[str, str]:
         "PushRecord": encode_id("PushRecord", push.id),
         "Campaign": await campaign_of(mall, user_id),
         "Experiment": encode_id("Experiment", 1),  # the built-in one
+        "Alert": encode_id("Alert", await add_alert(mall)),
         "Achievement": await achievement_of(mall),
         "Share": encode_id("Share", (await add_share(mall, user_id, ShareKind.RANK)).id),
     }
@@ -189,7 +192,7 @@ async def test_an_id_that_names_nothing_is_null(client: Client) -> None:
         *(("User", 4711), ("Task", 4711), ("ExchangeItem", 4711), ("Achievement", 4711)),
         *(("PointsRecord", nothing), ("Exchange", nothing), ("Coupon", nothing)),
         *(("Device", nothing), ("PushRecord", nothing), ("Campaign", nothing)),
-        *(("Share", nothing), ("Experiment", 4711)),
+        *(("Share", nothing), ("Experiment", 4711), ("Alert", nothing)),
         *(("PointsChange", "4711-1"), ("PointsChange", "1-4711"), ("PointsChange", "1-4294967296")),
     ):
         assert await find(client, encode_id(kind, key), "alice") is None, kind

@@ -40,6 +40,7 @@ _ITEM, _TASK = "RXhjaGFuZ2VJdGVtOjE", "VGFzazox"  # ExchangeItem:1, Task:1
 _USER = encode_id("User", 1)  # the first who signed in
 _LOT = encode_id("PointsRecord", "00000000-0000-7000-8000-000000000001")
 _EXCHANGE = encode_id("Exchange", "00000000-0000-7000-8000-000000000001")
+_ALERT = encode_id("Alert", "00000000-0000-7000-8000-000000000001")
 _PUSH = encode_id("PushRecord", "00000000-0000-7000-8000-000000000001")
 NOTHING_YET = {"query.myRank"}  # null for those who have earned nothing
 DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
@@ -61,6 +62,12 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "query.pointsPrompt": (MEMBERS, "pointsPrompt { message }"),
     "query.experiments": (OPERATORS, "experiments { id }"),
+    "query.systemHealth": (OPERATORS, "systemHealth { status }"),
+    "query.alerts": (OPERATORS, "alerts { id }"),
+    "mutation.acknowledgeAlert": (
+        OPERATORS,
+        f'acknowledgeAlert(input: {{alertId: "{_ALERT}"}}) {{ __typename }}',
+    ),
     "query.campaigns": (OPERATORS, "campaigns { nodes { id } }"),
     "query.recommendations": (MEMBERS, "recommendations { score }"),
     "query.items": (ANYONE, "items { nodes { id } }"),

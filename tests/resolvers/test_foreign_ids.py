@@ -17,6 +17,7 @@ from models.sharing import ShareKind
 from resolvers.root import build_schema, graphql_schema
 from schema.ids import encode_id
 from services.mall import Mall
+from tests.alerts import add_alert
 from tests.client import Client
 from tests.factories import (
     add_item,
@@ -91,6 +92,9 @@ USES = {
     ),
     "operatorActions(targetId)": Use(
         None, "operatorActions(targetId: $id) { nodes { id } }", FORBIDDEN, FORBIDDEN, FOUND
+    ),
+    "acknowledgeAlert(input.alertId)": _operator_use(
+        "Alert", _mutation("acknowledgeAlert", "alertId: $id"), "AcknowledgeAlertSuccess"
     ),
     "completeTask(input.taskId)": _member_use(
         "Task",
@@ -254,6 +258,7 @@ async def alice(mall: Mall, client: Client) -> Alice:
         "PushRecord": await _push(mall, user_id),
         "Achievement": encode_id("Achievement", await _unlocked(mall)),
         "Share": encode_id("Share", share.id),
+        "Alert": encode_id("Alert", await add_alert(mall)),
     }
     await execute(mall, "UPDATE users SET last_login_at = :now", now=mall.clock())
     return Alice(

@@ -60,6 +60,10 @@ async def test_a_device_that_is_gone_is_dropped(
     await office.deliver()
     assert await pushes(mall) == [("failed", "no_device"), ("sent", None)]
     assert await devices(mall) == ["there"]
+    answers = {"device_gone": 2, "sent": 1}
+    for outcome, count in answers.items():
+        labels = {"provider": "fcm", "kind": "exchange_confirmation", "outcome": outcome}
+        assert mall.metrics.registry.get_sample_value("pushes_total", labels) == count
 
 
 async def test_a_device_that_registered_again_is_kept(

@@ -1,0 +1,99 @@
+"""Measuring what is dear to measure, every few minutes, for `services.monitoring.figures` to read.
+
+Definitions: `docs/alerts.md`, and `services.kpis.rates` for rates. Users are read as a whole, once
+for all that is counted of them: an index of `last_login_at` would make every noted login dearer,
+and save less.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.monitoring import MeasuredFigure
+from services.bulk import insert_rows
+from services.kpis.rates import RATE_DAYS, exchange_rate, expiry_rate
+from services.points.account import OPENING_BALANCE
+from services.recommendations.driver import patient_driver
+
+_LONGEST_STATEMENT_S = 120
+_COLUMNS = ("name", "value", "measured_at")
+_REPLACE = (
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value, measured_at = excluded.measured_at"
+)
+
+_MEMBERS = """
+    WITH exchanging AS MATERIALIZED (
+        SELECT DISTINCT user_id FROM exchanges WHERE created_at > $2 AND status <> 'cancelled'
+    )
+    SELECT count(*) FILTER (WHERE erased_at IS NULL) AS members,
+           count(*) FILTER (WHERE last_login_at > $1) AS active_24h,
+           count(*) FILTER (WHERE last_login_at > $2 OR user_id IS NOT NULL) AS active_30d,
+           count(user_id) AS exchanging
+    FROM users LEFT JOIN exchanging ON user_id = users.id
+"""
+_EXPIRING = """
+    SELECT coalesce(sum(points), 0) FROM points_records
+    WHERE status = 'active' AND expires_at > $1 AND expires_at <= $2
+"""
+_GONE = """
+    SELECT coalesce(-sum(amount) FILTER (WHERE action = 'expire'), 0) AS expired,
+           coalesce(-sum(amount) FILTER (WHERE action IN ('redeem', 'extend', 'refund')), 0)
+               AS redeemed
+    FROM points_audit_log WHERE created_at > $1
+"""
+# Balances brought from elsewhere are no gains.
+_LARGEST_GAIN = f"""
+    SELECT user_id, sum(amount) AS points FROM points_audit_log
+    WHERE created_at > $1 AND action = 'earn' AND source IS DISTINCT FROM '{OPENING_BALANCE}'
+    GROUP BY user_id ORDER BY points DESC, user_id LIMIT 1
+"""
+
+
+async def measure_figures(session: AsyncSession, now: datetime) -> None:
+    """Measure, and keep what was found with the instant for which it is true.
+
+    Takes some seconds of a core with millions of members: its statements may.
+    """
+    await session.execute(text("SELECT 1"))
+    driver = await patient_driver(session, _LONGEST_STATEMENT_S)
+    found = {
+        **await _of_members(driver, now),
+        **await _of_points(driver, now),
+        **await _of_gains(driver, now),
+    }
+    rows = [(name, value, now) for name, value in sorted(found.items())]
+    await insert_rows(session, MeasuredFigure, _COLUMNS, rows, suffix=_REPLACE)
+
+
+async def _of_members(driver: Any, now: datetime) -> dict[str, float | None]:
+    day, days = now - timedelta(days=1), now - timedelta(days=RATE_DAYS)
+    row = await driver.fetchrow(_MEMBERS, day, days, timeout=_LONGEST_STATEMENT_S)
+    return {
+        "members": row["members"],
+        "active_users_24h": row["active_24h"],
+        "active_users_30d": row["active_30d"],
+        "exchange_rate": exchange_rate(row["exchanging"], row["active_30d"]),
+    }
+
+
+async def _of_points(driver: Any, now: datetime) -> dict[str, float | None]:
+    week, days = now + timedelta(days=7), now - timedelta(days=RATE_DAYS)
+    expiring = await driver.fetchval(_EXPIRING, now, week, timeout=_LONGEST_STATEMENT_S)
+    gone = await driver.fetchrow(_GONE, days, timeout=_LONGEST_STATEMENT_S)
+    expired, redeemed = int(gone["expired"]), int(gone["redeemed"])
+    return {
+        "expiring_points_7d": int(expiring),
+        "expiry_rate_30d": expiry_rate(expired, redeemed),
+        "gone_points_30d": expired + max(0, redeemed),
+    }
+
+
+async def _of_gains(driver: Any, now: datetime) -> dict[str, float | None]:
+    hour = now - timedelta(hours=1)
+    row = await driver.fetchrow(_LARGEST_GAIN, hour, timeout=_LONGEST_STATEMENT_S)
+    return {
+        "largest_gain_1h": 0 if row is None else int(row["points"]),
+        "largest_gainer_id": None if row is None else row["user_id"],
+    }
