@@ -16,7 +16,7 @@ import yaml
 from services.monitoring.figures import Figures
 from services.monitoring.metrics import Metrics
 from services.monitoring.shared_figures import figure_families
-from tests.deploy.shipped import DEPLOY, ROOT, assignments, services
+from tests.deploy.shipped import DEPLOY, ROOT, anchors, assignments, services
 
 _PROMETHEUS = DEPLOY / "prometheus"
 _RULES: list[dict[str, Any]] = [
@@ -72,10 +72,7 @@ def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "high", "medium", "low"}
     assert alert["annotations"]["summary"]
     file, _, chapter = alert["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / file).read_text())
-    assert chapter in {
-        re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings
-    }
+    assert chapter in anchors(ROOT / file)
 
 
 def test_every_alert_is_tried() -> None:
