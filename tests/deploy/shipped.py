@@ -60,6 +60,12 @@ def last_stage() -> list[tuple[str, str]]:
     return found[last:]
 
 
+def anchors(document: Path) -> set[str]:
+    """How links name the chapters of a document."""
+    headings = re.findall(r"(?m)^#+ (.*)$", document.read_text())
+    return {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
 def nginx_copy(
     to: Path, upstreams: list[str], port: int, changes: Mapping[str, str] | None = None
 ) -> Path:

@@ -17,8 +17,10 @@ from tests.client import Client
 from tests.clock import MovableClock
 from tests.conftest import SECRET
 from tests.deploy.shipped import nginx_copy
+from tests.factories import execute
 from tests.journeys.sockets import watching
 from tests.serving import serving
+from tests.sharing import PHONE, invite_code
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -153,6 +155,59 @@ async def test_nobody_behind_it_is_said_in_the_words_of_the_mall(
     assert answer.status_code == 503
     assert _code(answer) == "SERVICE_UNAVAILABLE"
     assert answer.headers["retry-after"] == "5"
+
+
+async def _visit(client: Client, code: str, claimed: str) -> None:
+    headers = {"User-Agent": PHONE, "X-Forwarded-For": claimed, "Forwarded": f"for={claimed}"}
+    answer = await client.http.get(f"/s/{code}", headers=headers)
+    assert answer.status_code == 200
+
+
+async def _visits(mall: Mall) -> int:
+    return (await execute(mall, "SELECT sum(visits)::bigint AS visits FROM shares"))[0].visits
+
+
+async def test_clients_cannot_say_where_they_come_from(client: Client, mall: Mall) -> None:
+    """A visitor counts once a day, by their address, which is nginx's to tell."""
+    code = await invite_code(client, "alice")
+    for claimed in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+        await _visit(client, code, claimed)
+    assert await _visits(mall) == 1
+
+
+async def test_a_balancer_in_front_may_say_it(
+    settings: Settings, clock: MovableClock, mall: Mall, tmp_path: Path
+) -> None:
+    """One that nginx is told of: then each client has an address of their own."""
+    told = {
+        "#set_real_ip_from 203.0.113.0/24;": "set_real_ip_from 127.0.0.1;",
+        "#real_ip_header": "real_ip_header",
+    }
+    async with _behind_nginx(settings, clock, tmp_path, told) as client:
+        code = await invite_code(client, "alice")
+        for claimed in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+            await _visit(client, code, claimed)
+    assert await _visits(mall) == 3
+
+
+async def test_an_address_of_ipv6_is_its_first_half(
+    settings: Settings, clock: MovableClock, tmp_path: Path
+) -> None:
+    """For limits: whoever has one has as many as they like that begin so."""
+    told = {
+        "#set_real_ip_from 203.0.113.0/24;": "set_real_ip_from 127.0.0.1;",
+        "#real_ip_header": "real_ip_header",
+        "rate=100r/s": "rate=1r/m",
+        "burst=200 delay=100": "burst=2 nodelay",
+    }
+    async with _behind_nginx(settings, clock, tmp_path, told) as client:
+        claimed = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8::a:b:c:d"]
+        claimed += ["2001:db8:0:1::1"]  # of another network
+        answers = [
+            await client.http.get("/s/nothing", headers={"X-Forwarded-For": address})
+            for address in claimed
+        ]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 429, 404]
 
 
 async def test_queries_are_not_logged(client: Client, tmp_path: Path) -> None:

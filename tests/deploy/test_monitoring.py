@@ -16,7 +16,7 @@ import yaml
 from services.monitoring.figures import Figures
 from services.monitoring.metrics import Metrics
 from services.monitoring.shared_figures import figure_families
-from tests.deploy.shipped import DEPLOY, ROOT, assignments, services
+from tests.deploy.shipped import DEPLOY, ROOT, anchors, assignments, services
 
 _PROMETHEUS = DEPLOY / "prometheus"
 _RULES: list[dict[str, Any]] = [
@@ -24,6 +24,7 @@ _RULES: list[dict[str, Any]] = [
     for group in yaml.safe_load((_PROMETHEUS / "rules.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
+_TRIALS = sorted((_PROMETHEUS / "tests").glob("*_test.yml"))
 _ALERTS = [rule for rule in _RULES if "alert" in rule]
 _OF_PROMETHEUS = {"up", "ALERTS"}
 _PARTS = ("lhs", "rhs", "expr", "param", "vector_selector")
@@ -71,15 +72,12 @@ def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "high", "medium", "low"}
     assert alert["annotations"]["summary"]
     file, _, chapter = alert["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / file).read_text())
-    assert chapter in {
-        re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings
-    }
+    assert chapter in anchors(ROOT / file)
 
 
 def test_every_alert_is_tried() -> None:
     """By promtool, in deploy/prometheus/tests: that it fires, and not for a mall that is well."""
-    tried = (_PROMETHEUS / "tests" / "rules_test.yml").read_text()
+    tried = "".join(file.read_text() for file in _TRIALS)
     assert all(rule["alert"] in tried for rule in _ALERTS)
 
 
@@ -106,9 +104,11 @@ def test_who_is_scraped_is_there() -> None:
         for one in job.get("dns_sd_configs", ())
         for name in one["names"]
     }
-    aside = {"worker", "scheduler"}
-    port = {services()[name]["environment"]["MALL_METRICS_PORT"] for name in aside}
-    assert targets == {"web-1:8000", "web-2:8000"} | {f"{name}:{port.pop()}" for name in aside}
+    aside = {
+        f"{name}:{services()[name]['environment']['MALL_METRICS_PORT']}"
+        for name in ("worker", "scheduler")
+    }
+    assert targets == {"web-1:8000", "web-2:8000"} | aside
     assert "METRICS_TOKEN" in assignments(".env.example")
 
 
@@ -127,7 +127,7 @@ def test_prometheus_takes_its_configuration() -> None:
 
 def test_the_rules_do_what_they_say() -> None:
     """On series that are well, and on such that are not."""
-    _run("promtool", "test", "rules", _PROMETHEUS / "tests" / "rules_test.yml")
+    _run("promtool", "test", "rules", *_TRIALS)
 
 
 def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
