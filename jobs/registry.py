@@ -8,6 +8,7 @@ from jobs import (
     achievements,
     catalogue,
     exchange,
+    holds,
     leaderboard,
     notifications,
     points,
@@ -31,6 +32,7 @@ JOBS: Mapping[str, Job] = {
     job.name: job
     for job in (
         *points.JOBS,
+        *holds.JOBS,
         *exchange.JOBS,
         *catalogue.JOBS,
         *reminders.JOBS,

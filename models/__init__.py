@@ -18,6 +18,7 @@ from models.monitoring import Alert, LedgerCheck, MeasuredFigure
 from models.notifications import (
     Campaign,
     Device,
+    DeviceUser,
     PushDelivery,
     PushPreferences,
     PushRecord,
@@ -52,6 +53,7 @@ __all__ = [
     "CouponCode",
     "DailyEarnings",
     "Device",
+    "DeviceUser",
     "ErasedSubject",
     "ErasureSalt",
     "Event",

@@ -227,12 +227,9 @@ class Settings:
     server: ServerSettings
     jobs: JobSettings = field(default_factory=JobSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
-<<<<<<< HEAD:settings.py
-    limits: LimitSettings = field(default_factory=LimitSettings)
-=======
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     alerting: AlertingSettings = field(default_factory=AlertingSettings)
->>>>>>> alerts:settings/__init__.py
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
     @property
     def public_url(self) -> str:
@@ -258,12 +255,9 @@ def load_settings() -> Settings:
         server=ServerSettings(),
         jobs=JobSettings(),
         sharing=SharingSettings(),
-<<<<<<< HEAD:settings.py
-        limits=LimitSettings(),
-=======
         observation=ObservationSettings(),
         alerting=AlertingSettings(),
->>>>>>> alerts:settings/__init__.py
+        limits=LimitSettings(),
     )
 
 
