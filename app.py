@@ -8,17 +8,20 @@ from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 from structlog.dev import plain_traceback
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
+from resolvers.browsers import SecurityHeaders
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.live import SHARED_FIELDS
 from resolvers.permits import Permits
+from resolvers.persisted import read_safelist
 from resolvers.requests import Requests
 from resolvers.root import build_schema
 from resolvers.streams import Shared
@@ -28,6 +31,7 @@ from services.calendar import Clock, system_clock
 from services.live.hub import Hub, open_hub
 from services.live.leases import open_leases
 from services.mall import Mall, open_mall
+from services.persisted import PersistedTexts
 from settings import Settings, load_settings, require_access
 
 
@@ -65,26 +69,33 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             app.graphql = _endpoint(mall, live, connections, schema)
             yield
 
-    return MallApplication(routes=plain_routes(settings), lifespan=lifespan)
+    headers = [Middleware(SecurityHeaders)]
+    return MallApplication(routes=plain_routes(settings), middleware=headers, lifespan=lifespan)
 
 
 def _endpoint(
     mall: Mall, live: Hub, connections: Connections, schema: Schema
 ) -> GraphQLEndpoint[Context]:
-    server = mall.settings.server
+    server, graphql = mall.settings.server, mall.settings.graphql
     requests = Requests(mall, live)
     is_dev = mall.settings.mall.profile == "dev"
     return GraphQLEndpoint[Context](
         schema,
+        texts=PersistedTexts(mall.stores.redis),
+        safelist=read_safelist(graphql.safelist, graphql.safelist_file),
         make_context=requests.context,
         permit=Permits(mall.limiter).permit,
         describe_error=describe_error,
         on_connect=requests.on_connect,
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
+        max_cost=graphql.max_cost,
+        timeout_s=graphql.request_timeout_s,
+        introspection=is_dev if graphql.introspection is None else graphql.introspection,
         max_body_bytes=server.max_body_bytes,
         max_frame_bytes=server.socket_frame_max_bytes,
         allowed_origins=server.origins,
+        csrf_guard=graphql.csrf_guard,
         graphiql=is_dev if server.graphiql is None else server.graphiql,
     )
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry.http.streaming import HTTPStreamTransport
 
 from resolvers.media_types import Wanted
-from resolvers.stream_messages import Message
+from resolvers.stream_messages import Message, payload_of
 from resolvers.transport_errors import error_entry
 
 _OK: Final = 200
@@ -145,9 +145,12 @@ def _close_aside(
     task.add_done_callback(_closing.discard)
 
 
-def answer_result(result: ExecutionResult, accept: Wanted) -> JsonAnswer:
+def answer_result(
+    result: ExecutionResult, accept: Wanted, extensions: dict[str, Any] | None
+) -> JsonAnswer:
     """Answer with what ran; errors of its fields do not change the status."""
-    return JsonAnswer(_OK, accept, _payload(result), code=_first_code(result.errors))
+    payload = payload_of(result, extensions)
+    return JsonAnswer(_OK, accept, payload, code=_first_code(result.errors))
 
 
 def answer_errors(errors: Sequence[GraphQLError], status: int, accept: Wanted) -> JsonAnswer:
@@ -155,12 +158,6 @@ def answer_errors(errors: Sequence[GraphQLError], status: int, accept: Wanted) -
     entries = {"errors": [error.formatted for error in errors]}
     status = status if accept.exact_status else _OK
     return JsonAnswer(status, accept, entries, code=_first_code(errors))
-
-
-def _payload(result: ExecutionResult) -> dict[str, object]:
-    if not result.errors:
-        return {"data": result.data}
-    return {"data": result.data, "errors": [error.formatted for error in result.errors]}
 
 
 def _first_code(errors: Sequence[GraphQLError] | None) -> str | None:

@@ -21,10 +21,12 @@ from strawberry.http.streaming import SSETransport
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
+from resolvers.browsers import PAGE_POLICY, Browsers, adding, answer_preflight, is_preflight
 from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
 from resolvers.operations import UNKNOWN_OPERATION, Attempt, Observe, Operations, Permit
+from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
 from resolvers.streams import Shared, Streams
 from resolvers.transport_errors import (
@@ -59,8 +61,13 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     the context and what is asked for before every operation begins; what it raises is described,
     too. ``observe`` is told of every request but those for GraphiQL's page, and of every operation
     on a socket; it must not raise. ``shared`` names the subscriptions that run once for all.
-    ``allowed_origins`` may open WebSockets besides pages of this origin. Raises ValueError for a
-    schema with extensions, which would not run.
+    ``max_cost`` is the most that an operation may cost (``resolvers.cost``); with it every answer
+    to a query or mutation says what it cost. None runs longer than ``timeout_s``. Without
+    ``introspection`` clients are told nothing of the schema. ``texts`` holds what persisted queries
+    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` are those whose
+    pages may ask, besides pages of this origin; ``csrf_guard`` keeps others from having browsers
+    ask (``resolvers.browsers``). Raises ValueError for a schema with extensions, which would not
+    run.
     """
 
     def __init__(
@@ -76,8 +83,14 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         shared: Shared[Context] | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
         max_frame_bytes: int = 64 * 1024,
+        max_cost: int | None = None,
+        timeout_s: float = 10.0,
+        introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
         graphiql: bool = False,
         allowed_origins: Sequence[str] = (),
+        csrf_guard: bool = False,
         connection_init_timeout_s: float = 10.0,
     ) -> None:
         super().__init__(
@@ -91,8 +104,20 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._describe_error = describe_error or _describe_nothing
         self._max_body_bytes = max_body_bytes
         self._max_frame_bytes = max_frame_bytes
-        self._page = HTMLResponse(self.graphql_ide_html) if graphiql else None
-        self._operations = Operations(schema, self._describe_error, permit, observe)
+        policy = {"content-security-policy": PAGE_POLICY}
+        self._page = HTMLResponse(self.graphql_ide_html, headers=policy) if graphiql else None
+        self._browsers = Browsers(allowed_origins, is_guarded=csrf_guard)
+        self._operations = Operations(
+            schema,
+            self._describe_error,
+            permit,
+            observe,
+            max_cost=max_cost,
+            timeout_s=timeout_s,
+            introspection=introspection,
+            texts=texts,
+            safelist=safelist,
+        )
         self._streams = Streams(self._operations, shared)
         self._admit = admit or _admit_for_ever
         self._prepare_sockets(on_connect or _welcome)
@@ -132,6 +157,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         accept = wanted(headers.get(b"accept", b""))
+        send = adding(self._browsers.headers(headers), send)
+        if is_preflight(scope["method"], headers):
+            await answer_preflight(scope, receive, send)
+            return
         if self._page and accept.html and _asks_for_page(scope):
             await self._page(scope, receive, send)
             return
@@ -158,25 +187,31 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         accept: Wanted,
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
+        self._browsers.check(headers)
         request = await read_operation(scope, headers, receive, self._max_body_bytes)
+        if not self._operations.has_text(request):
+            request = await self._operations.resolve(request)
         prepared, operation = self._operations.prepare(request, attempt)
         if prepared.errors:
             return answer_errors(prepared.errors, _BAD_REQUEST, accept)
         if operation is None:
             raise RefuseRequest(_BAD_REQUEST, UNKNOWN_OPERATION)
         streamed = _is_streamed(operation.kind, scope["method"], accept)
+        cost = self._operations.weigh(operation, request.variables)
         context = await self._make_context(Request(scope))
-        await self._operations.permit(operation, context)
+        extensions = await self._operations.permit(operation, cost, context)
         if streamed and accept.stream:
             place = ExitStack()
             ends_at_s = place.enter_context(await self._admit(context))
-            messages = self._streams.open(prepared, request, context)
+            messages = self._streams.open(prepared, request, context, extensions=extensions)
             observed = self._streams.observed(messages, attempt)
             return StreamAnswer(observed, accept.stream, place, ends_at_s)
-        result = await self._operations.execute(prepared, request, context)
+        is_query = operation.kind is OperationType.QUERY  # others are done, whoever waits
+        leaving = partial(_until_gone, receive) if is_query else None
+        result = await self._operations.execute(prepared, request, context, leaving)
         if isinstance(result, list):
             return answer_errors(result, _BAD_REQUEST, accept)
-        return answer_result(result, accept)
+        return answer_result(result, accept, extensions)
 
     def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
         code, message, extensions = describe_outside_fields(error, self._describe_error)
@@ -194,6 +229,11 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             adapter = SocketAdapter(self, websocket, websocket, self._max_frame_bytes)
             await adapter.close(*describe_closing(error, self._describe_error))
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _asks_for_page(scope: Scope) -> bool:

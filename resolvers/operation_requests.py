@@ -19,6 +19,7 @@ class OperationRequest(NamedTuple):
     """What GraphQL over HTTP calls the request parameters."""
 
     query: str
+    """Empty only where `extensions` name it by a hash (`resolvers.persisted`)."""
     variables: dict[str, Any] | None
     operation_name: str | None
     extensions: dict[str, Any] | None
@@ -47,8 +48,11 @@ def check_parameters(parameters: object) -> OperationRequest:
     if not isinstance(parameters, dict):
         what = "Batches are not supported" if isinstance(parameters, list) else "Not an object"
         raise RefuseRequest(400, f"{what}: send one JSON object")
+    extensions = _mapping(parameters, "extensions")
     query: object = parameters.get("query")
-    if not isinstance(query, str) or not query:
+    if query is None and is_persisted(extensions):
+        query = ""
+    if not isinstance(query, str) or not (query or is_persisted(extensions)):
         raise RefuseRequest(400, "The parameter query must be a string that is not empty")
     name: object = parameters.get("operationName")
     if name is not None and not isinstance(name, str):
@@ -57,8 +61,13 @@ def check_parameters(parameters: object) -> OperationRequest:
         query=query,
         variables=_mapping(parameters, "variables"),
         operation_name=name or None,  # some clients send "" for an anonymous operation
-        extensions=_mapping(parameters, "extensions"),
+        extensions=extensions,
     )
+
+
+def is_persisted(extensions: Mapping[str, Any] | None) -> bool:
+    """Whether they name a document by its hash."""
+    return extensions is not None and extensions.get("persistedQuery") is not None
 
 
 def _mapping(parameters: Mapping[str, Any], name: str) -> dict[str, Any] | None:

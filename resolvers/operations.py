@@ -24,8 +24,18 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, PreparedOperation
-from resolvers.operation_requests import OperationRequest
-from resolvers.transport_errors import BAD_USER_INPUT, DescribeError, disclose, mark
+from resolvers.limits import check_variables
+from resolvers.operation_requests import OperationRequest, is_persisted
+from resolvers.patience import Leaving, patience
+from resolvers.persisted import PersistedQueries, Safelist, Texts
+from resolvers.transport_errors import (
+    BAD_USER_INPUT,
+    COST_LIMITED,
+    DescribeError,
+    OperationRefused,
+    disclose,
+    mark,
+)
 
 
 class Asked(NamedTuple):
@@ -131,6 +141,12 @@ class Operations:
         describe_error: DescribeError,
         permit: Permit | None = None,
         observe: Observe | None = None,
+        *,
+        max_cost: int | None = None,
+        timeout_s: float = 10.0,
+        introspection: bool = True,
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and operation directives would never run")
@@ -138,7 +154,23 @@ class Operations:
         self.describe_error = describe_error
         self._permit = permit
         self._observe = observe
-        self.documents = DocumentCache(self._schema)
+        self._max_cost = max_cost
+        self._timeout_s = timeout_s
+        self._introspection = introspection
+        self.documents = DocumentCache(self._schema, introspection=introspection)
+        self._is_safe = safelist is None or safelist.mode == "off"
+        self._persisted = PersistedQueries(self._is_valid, texts, safelist)
+
+    def has_text(self, request: OperationRequest) -> bool:
+        """Whether the request brings its text, and any may be run."""
+        return self._is_safe and bool(request.query) and not is_persisted(request.extensions)
+
+    async def resolve(self, request: OperationRequest) -> OperationRequest:
+        """The request with the text that it means; raises OperationRefused when there is none."""
+        return await self._persisted.resolve(request)
+
+    def _is_valid(self, source: str) -> bool:
+        return not self.documents.prepare(source).errors
 
     def attempt(self) -> Attempt:
         """A request that has just come."""
@@ -148,31 +180,62 @@ class Operations:
         self, request: OperationRequest, attempt: Attempt
     ) -> tuple[PreparedDocument, PreparedOperation | None]:
         """The document and which of its operations is meant, if it has that one."""
-        attempt.is_known = request.query in self.documents
-        prepared = self.documents.prepare(request.query)
+        kept = self.documents.find(request.query)
+        attempt.is_known = kept is not None and not kept.errors
+        prepared = kept or self.documents.add(request.query)
         attempt.operation = prepared.operations.get(request.operation_name)
         return prepared, attempt.operation
 
+    def weigh(self, operation: PreparedOperation, variables: Mapping[str, Any] | None) -> int:
+        """What the operation costs; raises OperationRefused for too much of it or its variables."""
+        given = variables or {}
+        excess = check_variables([given[name] for name in operation.variables if name in given])
+        if excess is not None:
+            raise OperationRefused(BAD_USER_INPUT, excess)
+        cost = operation.price.of(given)
+        if self._max_cost is not None and cost > self._max_cost:
+            message = f"The operation costs {cost:,}, at most {self._max_cost:,} is allowed"
+            numbers = {"requested": cost, "maximum": self._max_cost}
+            raise OperationRefused(COST_LIMITED, message, {"cost": numbers})
+        return cost
+
     async def permit(
-        self, operation: PreparedOperation, context: object
-    ) -> Mapping[str, Any] | None:
-        """Let the operation begin, or raise what keeps it from it."""
-        if self._permit is None:
+        self, operation: PreparedOperation, cost: int, context: object
+    ) -> dict[str, Any] | None:
+        """Let the operation begin, or raise what keeps it from it.
+
+        Returns the `extensions` of its answer, None where no cost is limited.
+        """
+        more: Mapping[str, Any] | None = None
+        if self._permit is not None:
+            asked = Asked(operation.name, operation.kind, operation.root_fields, cost)
+            more = await self._permit(context, asked)
+        if self._max_cost is None:
             return None
-        asked = Asked(operation.name, operation.kind, operation.root_fields, cost=1)
-        return await self._permit(context, asked)
+        return {"cost": {"requested": cost, "maximum": self._max_cost, **(more or {})}}
 
     async def execute(
-        self, prepared: PreparedDocument, request: OperationRequest, context: object
+        self,
+        prepared: PreparedDocument,
+        request: OperationRequest,
+        context: object,
+        leaving: Leaving | None = None,
     ) -> ExecutionResult | list[GraphQLError]:
-        """Run a query or mutation; a list of errors means that it never started."""
+        """Run a query or mutation; a list of errors means that it never started.
+
+        `leaving` returns when nobody waits for it any more. Raises OperationRefused when it is
+        given up, for that or because it takes too long.
+        """
         executor = self._build_executor(prepared, request, context)
         if isinstance(executor, list):
             return executor
         result: Any = executor.execute_operation()
-        if _is_awaitable(result):
-            result = await result
-        executor.release()
+        try:
+            if _is_awaitable(result):
+                async with patience(self._timeout_s, leaving):
+                    result = await result
+        finally:
+            executor.release()
         for error in result.errors or ():
             disclose(error, self.describe_error)
         return result
@@ -190,8 +253,17 @@ class Operations:
                 async for result in results:
                     yield result
         else:
+            yield await self._execute_or_fail(prepared, request, context)
+
+    async def _execute_or_fail(
+        self, prepared: PreparedDocument, request: OperationRequest, context: object
+    ) -> ExecutionResult | Failure:
+        try:
             result = await self.execute(prepared, request, context)
-            yield Failure(result) if isinstance(result, list) else result
+        except OperationRefused as refused:
+            code, message, extensions = refused.description
+            return Failure([GraphQLError(message, extensions={**extensions, "code": code})])
+        return Failure(result) if isinstance(result, list) else result
 
     async def _subscribe(
         self, prepared: PreparedDocument, request: OperationRequest, context: object
@@ -234,6 +306,7 @@ class Operations:
             raw_variable_values=request.variables,
             operation_name=request.operation_name,
             is_awaitable=_is_awaitable,
+            hide_suggestions=not self._introspection,
         )
         if isinstance(executor, list):
             return [mark(error, BAD_USER_INPUT) for error in executor]

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from resolvers.operation_requests import is_persisted
+
 MAX_ID_CHARACTERS: Final = 256
 """An id is sent with every result; usual ones are UUIDs or small numbers."""
 
@@ -79,9 +81,11 @@ def _is_right(kind: str, identifier: object, payload: object) -> bool:
 
 
 def _is_request(payload: dict[str, Any]) -> bool:
-    name = payload.get("operationName")
+    name, query = payload.get("operationName"), payload.get("query")
+    extensions = payload.get("extensions")
+    is_by_hash = query is None and isinstance(extensions, dict) and is_persisted(extensions)
     return (
-        isinstance(payload.get("query"), str)
+        (isinstance(query, str) or is_by_hash)
         and (name is None or isinstance(name, str))
         and all(
             isinstance(payload.get(field), dict | None) for field in ("variables", "extensions")

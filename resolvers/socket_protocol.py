@@ -235,5 +235,5 @@ def _echo(message: ClientMessage) -> dict[str, Any]:
 def _request(payload: dict[str, Any]) -> OperationRequest:
     name: str | None = payload.get("operationName") or None  # some clients send ""
     return OperationRequest(
-        payload["query"], payload.get("variables"), name, payload.get("extensions")
+        payload.get("query") or "", payload.get("variables"), name, payload.get("extensions")
     )

@@ -29,16 +29,24 @@ class Message(NamedTuple):
     """Of the first error, if there is one."""
 
 
-def encode(result: ExecutionResult | Failure) -> Message:
+def payload_of(result: ExecutionResult, extensions: dict[str, Any] | None) -> dict[str, object]:
+    """What a client is told of a result."""
+    payload: dict[str, object] = {"data": result.data}
+    if result.errors:
+        payload["errors"] = _entries(result.errors)
+    if extensions is not None:
+        payload["extensions"] = extensions
+    return payload
+
+
+def encode(result: ExecutionResult | Failure, extensions: dict[str, Any] | None = None) -> Message:
     """The message that tells of this result."""
     errors = result.errors or ()
     codes = [_code(error) for error in errors]
     code, may_pass = codes[0] if codes else None, SERVICE_UNAVAILABLE in codes
     if isinstance(result, Failure):
         return Message(orjson.dumps(_entries(errors)).decode(), True, False, may_pass, code)
-    payload: dict[str, object] = {"data": result.data}
-    if errors:
-        payload["errors"] = _entries(errors)
+    payload = payload_of(result, extensions)
     return Message(orjson.dumps(payload).decode(), False, bool(errors), may_pass, code)
 
 

@@ -7,9 +7,10 @@ runs by itself, and is begun anew when a store that was away kept something from
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Final, Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
 from graphql import OperationType
@@ -20,7 +21,7 @@ from resolvers.operation_requests import OperationRequest
 from resolvers.operations import Attempt, Operations
 from resolvers.shared_streams import Begin, SharedStreams, StreamKey, stream_key
 from resolvers.stream_messages import BROKEN, Message, break_off, encode, only, refusal
-from resolvers.transport_errors import COST_LIMITED, INTERNAL, describe_outside_fields
+from resolvers.transport_errors import COST_LIMITED, describe_outside_fields
 
 Context = TypeVar("Context")
 
@@ -57,27 +58,65 @@ class Streams(Generic[Context]):
     def ask(
         self, request: OperationRequest, context: Context, followed: Counter[StreamKey]
     ) -> AsyncGenerator[Message]:
-        """The messages of an operation that is still to be prepared and permitted."""
+        """The messages of an operation that is still to be found, prepared and permitted."""
         attempt = self._operations.attempt()
-        try:
-            prepared, _ = self._operations.prepare(request, attempt)
-            messages = self.open(prepared, request, context, followed)
-            return self._permitted(messages, context, attempt)
-        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
-            attempt.end(INTERNAL)
-            return break_off(error)
+        if self._operations.has_text(request):
+            return self._prepared(request, context, followed, attempt)
+        return self._found(request, context, followed, attempt)
 
-    async def _permitted(
-        self, messages: AsyncGenerator[Message], context: Context, attempt: Attempt
+    async def _found(
+        self,
+        request: OperationRequest,
+        context: Context,
+        followed: Counter[StreamKey],
+        attempt: Attempt,
     ) -> AsyncGenerator[Message]:
         try:
-            if attempt.operation is not None:
-                await self._operations.permit(attempt.operation, context)
+            request = await self._operations.resolve(request)
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
-            refused = describe_outside_fields(error, self._operations.describe_error)
-            attempt.end(refused[0])
-            yield refusal(*refused)
+            yield self._refuse(error, attempt)
             return
+        messages = self._prepared(request, context, followed, attempt)
+        del request, context  # they keep what the messages do not
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
+
+    def _prepared(
+        self,
+        request: OperationRequest,
+        context: Context,
+        followed: Counter[StreamKey],
+        attempt: Attempt,
+    ) -> AsyncGenerator[Message]:
+        try:
+            prepared, operation = self._operations.prepare(request, attempt)
+            if operation is None:
+                return self.observed(self.open(prepared, request, context), attempt)
+            cost = self._operations.weigh(operation, request.variables)
+            permission = partial(self._operations.permit, operation, cost, context)
+            begin = partial(self.open, prepared, _needed(operation, request), context, followed)
+            return self._permitted(permission, begin, attempt)
+        except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
+            return only(self._refuse(error, attempt))
+
+    def _refuse(self, error: Exception, attempt: Attempt) -> Message:
+        refused = describe_outside_fields(error, self._operations.describe_error)
+        attempt.end(refused[0])
+        return refusal(*refused)
+
+    async def _permitted(
+        self,
+        permission: Callable[[], Awaitable[dict[str, Any] | None]],
+        begin: Callable[[dict[str, Any] | None], AsyncGenerator[Message]],
+        attempt: Attempt,
+    ) -> AsyncGenerator[Message]:
+        try:
+            messages = begin(await permission())
+        except Exception as error:  # noqa: BLE001 - the client is told what it may know
+            yield self._refuse(error, attempt)
+            return
+        del permission, begin  # they keep what the messages do not
         async with aclosing(self.observed(messages, attempt)) as observed:
             async for message in observed:
                 yield message
@@ -103,10 +142,12 @@ class Streams(Generic[Context]):
         request: OperationRequest,
         context: Context,
         followed: Counter[StreamKey] | None = None,
+        extensions: dict[str, Any] | None = None,
     ) -> AsyncGenerator[Message]:
         """The messages of an operation, whatever happens; its own or those of a shared one.
 
         `followed` is what the connection follows already of what is shared: 4 different at most.
+        `extensions` are told with the result of a query or mutation.
 
         They keep no variables but those that the operation declares: a request may hold others,
         of any size, and some operations never end. Nor do they keep long documents, which take 140
@@ -115,7 +156,7 @@ class Streams(Generic[Context]):
         operation = prepared.operations.get(request.operation_name)
         request = _needed(operation, request)
         if operation is None or operation.kind is not OperationType.SUBSCRIPTION:
-            return self._run(prepared, request, context)
+            return self._run(prepared, request, context, extensions)
         if len(request.query) > MAX_CACHED_CHARACTERS:
             return only(_TOO_LONG)
         shared = self._shared
@@ -133,12 +174,16 @@ class Streams(Generic[Context]):
         )
 
     async def _run(
-        self, prepared: PreparedDocument, request: OperationRequest, context: Context
+        self,
+        prepared: PreparedDocument,
+        request: OperationRequest,
+        context: Context,
+        extensions: dict[str, Any] | None = None,
     ) -> AsyncGenerator[Message]:
         try:
             async with aclosing(self._operations.stream(prepared, request, context)) as results:
                 async for result in results:
-                    yield encode(result)
+                    yield encode(result, extensions)
         except Exception as error:  # noqa: BLE001 - what cannot be run or encoded has an end too
             _log.error("stream_failed", exc_info=error)
             yield BROKEN

@@ -63,6 +63,16 @@ class RefuseRequest(Exception):
         self.entry = error_entry(code, message)
 
 
+class OperationRefused(Exception):
+    """The operation does not begin, over whatever transport; ``description`` says why."""
+
+    def __init__(
+        self, code: str, message: str, extensions: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.description: Description = (code, message, extensions or {})
+
+
 class RefuseConnection(Exception):
     """The WebSocket is closed with ``code`` (4400-4499) and ``reason`` (at most 123 bytes)."""
 
@@ -86,6 +96,8 @@ def status_of(code: str) -> int:
 
 def describe_outside_fields(error: Exception, describe_error: DescribeError) -> Description:
     """Return what a client may know of an error that no field raised; log what nobody described."""
+    if isinstance(error, OperationRefused):
+        return error.description
     described = describe_error(error)
     if described is not None:
         return described

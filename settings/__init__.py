@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 from settings.alerting import AlertingSettings as AlertingSettings
 from settings.environment import CONFIG as _CONFIG
+from settings.graphql import GraphQLSettings as GraphQLSettings
 from settings.limits import LimitSettings as LimitSettings
 from settings.observation import ObservationSettings as ObservationSettings
 from settings.sharing import SharingSettings as SharingSettings
@@ -238,6 +239,7 @@ class Settings:
     observation: ObservationSettings = field(default_factory=ObservationSettings)
     alerting: AlertingSettings = field(default_factory=AlertingSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    graphql: GraphQLSettings = field(default_factory=GraphQLSettings)
 
     @property
     def public_url(self) -> str:
@@ -266,6 +268,7 @@ def load_settings() -> Settings:
         observation=ObservationSettings(),
         alerting=AlertingSettings(),
         limits=LimitSettings(),
+        graphql=GraphQLSettings(),
     )
 
 

@@ -159,7 +159,7 @@ async def test_held_back_points_that_do_not_fit_stay_pending(
     answer = await client.post(
         "mutation { runExpiry { expiredPoints } }", None, client.token("boss", "operator")
     )
-    assert answer == {"data": {"runExpiry": {"expiredPoints": 0}}}
+    assert answer["data"] == {"runExpiry": {"expiredPoints": 0}}
     lots = "SELECT status FROM points_records WHERE points = 2 ORDER BY user_id, status"
     assert [row.status for row in await execute(mall, lots)] == ["active", "pending", "active"]
     assert await available(client, "rich") == MAX_POINTS - 1

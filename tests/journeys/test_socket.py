@@ -18,7 +18,7 @@ async def test_a_member_asks_over_a_socket(mall: Mall, client: Client) -> None:
     async with dial(client) as socket:
         assert (await exchange(socket, greeting(client.token("alice"))))["type"] == "connection_ack"
         answer = await exchange(socket, query)
-    assert answer["payload"] == {"data": {"balance": {"available": 70}}}
+    assert answer["payload"]["data"] == {"balance": {"available": 70}}
 
 
 async def test_a_bad_token_closes_the_socket(client: Client) -> None:

@@ -8,6 +8,8 @@ from graphql import GraphQLSchema, get_introspection_query
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument, prepare_document
 from resolvers.limits import MAX_ALIASES, MAX_DEPTH
+from resolvers.operation_requests import OperationRequest
+from resolvers.operations import Operations
 from tests.resolvers.serving import make_schema
 
 _LEVELS = 60
@@ -55,19 +57,54 @@ def test_a_text_is_prepared_once(schema: GraphQLSchema) -> None:
 
 
 def test_what_was_used_last_stays(schema: GraphQLSchema) -> None:
-    cache = DocumentCache(schema, max_entries=2)
-    kept = cache.prepare("{ hello }")
-    cache.prepare("{ a: hello }")
-    assert cache.prepare("{ hello }") is kept
-    cache.prepare("{ b: hello }")
-    assert cache.prepare("{ hello }") is kept
-    assert len(cache) == 2
-    cache.prepare("{ a: hello }")
-    assert cache.misses == 4
+    cache = DocumentCache(schema, max_entries=10)
+    kept = [cache.prepare(f"{{ a{number}: hello }}") for number in range(8) for _ in range(2)]
+    assert cache.prepare("{ a0: hello }") is kept[0]
+    for _ in range(2):
+        cache.prepare("{ b: hello }")  # in the place of a1, which is on probation again
+    assert cache.prepare("{ a0: hello }") is kept[0]
+    assert len(cache) == 9
+    assert cache.misses == 9
+    cache.prepare("{ c: hello }")
+    cache.prepare("{ a1: hello }")
+    assert cache.misses == 11
+
+
+def test_a_flood_of_other_documents_pushes_out_nothing_that_is_used(schema: GraphQLSchema) -> None:
+    """However many come between two uses, valid ones and refused ones."""
+    cache = DocumentCache(schema, max_entries=100)
+    usual = [f"{{ usual{number}: hello }}" for number in range(50)]
+    for source in (each for each in usual for _ in range(2)):
+        cache.prepare(source)
+    for number in range(500):
+        cache.prepare(f"{{ valid{number}: hello }}")
+        cache.prepare(f"{{ refused{number} }}")
+        cache.prepare(f"{{ unparsed{number}")
+    hits = cache.hits
+    for source in usual:
+        cache.prepare(source)
+    assert cache.hits - hits == len(usual)
+    assert len(cache) <= 100
+
+
+def test_usual_traffic_hits_with_every_limit_on(schema: GraphQLSchema) -> None:
+    """More than 99 in 100, whatever the variables say."""
+    operations = Operations(make_schema(), lambda _: None, max_cost=100)
+    sources = [
+        f"query Q{number}($t: String) {{ a: echo(text: $t) @include(if: true) thing {{ name }} }}"
+        for number in range(20)
+    ]
+    for number in range(3_000):
+        request = OperationRequest(sources[number % 20], {"t": str(number)}, None, None)
+        _, operation = operations.prepare(request, operations.attempt())
+        assert operation is not None
+        operations.weigh(operation, request.variables)
+    documents = operations.documents
+    assert documents.hits / (documents.hits + documents.misses) > 0.99
 
 
 def test_long_texts_are_not_kept(schema: GraphQLSchema) -> None:
-    cache = DocumentCache(schema, max_cached_characters=20, max_total_characters=30)
+    cache = DocumentCache(schema, max_cached_characters=20, max_total_characters=300)
     cache.prepare("{ hello } # " + "x" * 20)
     assert len(cache) == 0
     cache.prepare("{ hello } # xxxx")

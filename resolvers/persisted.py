@@ -1,0 +1,143 @@
+"""Which text a request means: its own, one that it names by its hash, or none but known ones.
+
+Apollo's protocol: https://www.apollographql.com/docs/apollo-server/performance/apq. A hash is
+trusted for nothing: a text counts only if it has that hash, and only valid ones are kept.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import orjson
+import structlog
+
+from resolvers.operation_requests import OperationRequest
+from resolvers.transport_errors import BAD_USER_INPUT, OperationRefused
+from services.persisted import hash_of
+
+PERSISTED_QUERY_NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
+_MAX_KEPT: Final = 1_000
+_MAX_KEPT_CHARACTERS: Final = 16 * 1024
+_LONGEST_ID: Final = 256
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Texts(Protocol):
+    """Texts by their hash that all processes share."""
+
+    async def find(self, digest: str) -> str | None:
+        """The text with this hash, if it is kept."""
+        ...
+
+    async def keep(self, digest: str, text: str) -> None:
+        """Keep a text."""
+        ...
+
+
+class SafelistError(Exception):
+    """The manifest cannot be read, or is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Safelist:
+    """The documents that clients are known to send."""
+
+    mode: Literal["off", "log", "enforce"] = "off"
+    bodies: Mapping[str, str] = field(default_factory=dict)
+    """By their ids, which are hashes unless the manifest was made otherwise."""
+    known: frozenset[str] = frozenset()
+
+
+def read_safelist(mode: Literal["off", "log", "enforce"], path: Path | None) -> Safelist:
+    """Read a manifest in Apollo's form; raises SafelistError for anything else."""
+    if mode == "off":
+        return Safelist()
+    if path is None:
+        raise SafelistError("MALL_SAFELIST needs MALL_SAFELIST_FILE")
+    try:
+        manifest = orjson.loads(path.read_bytes())
+        if manifest["format"] != "apollo-persisted-query-manifest":
+            raise SafelistError(f"{path} is no Apollo persisted query manifest")
+        bodies = {str(each["id"]): str(each["body"]) for each in manifest["operations"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SafelistError(f"{path} cannot be read as a manifest: {error!r}") from error
+    return Safelist(mode, bodies, frozenset(bodies.values()))
+
+
+class PersistedQueries:
+    """Finds the texts of requests; remembers those that this process has seen last."""
+
+    def __init__(
+        self,
+        is_valid: Callable[[str], bool],
+        texts: Texts | None = None,
+        safelist: Safelist | None = None,
+    ) -> None:
+        """Without `texts` this process remembers only for itself."""
+        self._is_valid = is_valid
+        self._texts = texts
+        self._safelist = safelist or Safelist()
+        self._kept: OrderedDict[str, str] = OrderedDict()
+
+    async def resolve(self, request: OperationRequest) -> OperationRequest:
+        """The request with its text.
+
+        Raises OperationRefused for a hash without a text, one that is not its text's, and whatever
+        the safelist does not know where it is enforced.
+        """
+        digest = _digest(request)
+        if digest is None and self._safelist.mode == "off":
+            return request
+        text = request.query if digest is None else await self._text(request.query, digest)
+        if self._safelist.mode != "off" and text not in self._safelist.known:
+            _log.warning("operation_not_in_safelist", operation=request.operation_name)
+            if self._safelist.mode == "enforce":
+                raise OperationRefused("FORBIDDEN", "Only operations that are known are served")
+        return request._replace(query=text)
+
+    async def _text(self, sent: str, digest: str) -> str:
+        if not sent:
+            return await self._find(digest)
+        if self._kept.get(digest) == sent or self._safelist.bodies.get(digest) == sent:
+            return sent
+        if hash_of(sent) != digest:
+            raise OperationRefused(BAD_USER_INPUT, "The hash is not that of the query")
+        if self._is_valid(sent):
+            self._remember(digest, sent)
+            if self._texts is not None:
+                await self._texts.keep(digest, sent)
+        return sent
+
+    async def _find(self, digest: str) -> str:
+        text = self._safelist.bodies.get(digest) or self._kept.get(digest)
+        if text is None and self._texts is not None and _HASH.fullmatch(digest):
+            text = await self._texts.find(digest)
+        if text is None:
+            raise OperationRefused(PERSISTED_QUERY_NOT_FOUND, "PersistedQueryNotFound")
+        self._remember(digest, text)
+        return text
+
+    def _remember(self, digest: str, text: str) -> None:
+        if len(text) > _MAX_KEPT_CHARACTERS:
+            return
+        self._kept[digest] = text
+        self._kept.move_to_end(digest)
+        if len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
+
+
+def _digest(request: OperationRequest) -> str | None:
+    extension: object = (request.extensions or {}).get("persistedQuery")
+    if extension is None:
+        return None
+    if not isinstance(extension, dict) or extension.get("version") != 1:
+        raise OperationRefused(BAD_USER_INPUT, "Persisted queries are of version 1")
+    digest: object = extension.get("sha256Hash")
+    if not isinstance(digest, str) or not 0 < len(digest) <= _LONGEST_ID:
+        raise OperationRefused(BAD_USER_INPUT, "A persisted query has its sha256Hash")
+    return digest
