@@ -8,6 +8,7 @@ from jobs import (
     achievements,
     catalogue,
     exchange,
+    holds,
     kpis,
     leaderboard,
     monitoring,
@@ -33,6 +34,7 @@ JOBS: Mapping[str, Job] = {
     job.name: job
     for job in (
         *points.JOBS,
+        *holds.JOBS,
         *exchange.JOBS,
         *catalogue.JOBS,
         *reminders.JOBS,

@@ -25,6 +25,7 @@ from models.monitoring import Alert, LedgerCheck, MeasuredFigure
 from models.notifications import (
     Campaign,
     Device,
+    DeviceUser,
     PushDelivery,
     PushPreferences,
     PushRecord,
@@ -61,6 +62,7 @@ __all__ = [
     "DailyEarnings",
     "DailyFigures",
     "Device",
+    "DeviceUser",
     "ErasedSubject",
     "ErasureSalt",
     "Event",

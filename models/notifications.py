@@ -4,7 +4,7 @@ from datetime import date, datetime, time
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -86,6 +86,20 @@ class PushPreferences(Base):
     muted_types: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     quiet_from: Mapped[time] = mapped_column(server_default=text("'22:00:00'"))
     quiet_until: Mapped[time] = mapped_column(server_default=text("'08:00:00'"))
+
+
+class DeviceUser(Base):
+    """Who registered a device of late, by a digest of its token."""
+
+    __tablename__ = "device_users"
+    __table_args__ = (
+        Index("ix_device_users_user_id", "user_id"),
+        Index("ix_device_users_last_seen_at", "last_seen_at"),
+    )
+
+    token_digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    last_seen_at: Mapped[datetime]
 
 
 class PushRecord(Base):

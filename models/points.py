@@ -30,6 +30,14 @@ class PointsRecordStatus(StrEnum):
     REVERSED = "reversed"
 
 
+class HoldReason(StrEnum):
+    """Why points are held until an operator decides."""
+
+    GAINS = "gains"
+    INVITES = "invites"
+    SHARED_DEVICE = "shared_device"
+
+
 class PointsAction(StrEnum):
     """What changed a balance (`contract.graphql`, PointsAction)."""
 
@@ -46,8 +54,9 @@ class PointsRecord(Base):
     """A lot: one grant of points with its own expiry.
 
     `points` is what is left; `withheld_points` was taken back before the lot became active, so it
-    never reached the balance. An expired lot keeps what it had left at that moment, so that for
-    every lot: original = points + withheld + what was drawn from it.
+    never reached the balance; neither did `rejected_points` of a lot that was held. An expired lot
+    keeps what it had left at that moment, so that for every lot: original = points + withheld +
+    rejected + what was drawn from it.
     """
 
     __tablename__ = "points_records"
@@ -62,6 +71,12 @@ class PointsRecord(Base):
         CheckConstraint(
             "points + withheld_points BETWEEN 0 AND original_points AND withheld_points >= 0",
             name="withheld_points_in_range",
+        ),
+        one_of("hold_reason", HoldReason),
+        CheckConstraint(
+            "rejected_points BETWEEN 0 AND original_points"
+            " AND (rejected_points = 0 OR (status = 'reversed' AND hold_reason IS NOT NULL))",
+            name="rejected_points_in_range",
         ),
         # The order in which lots are drawn (domain.md, Points), ready to be walked; pending lots
         # too, so that one index serves movements and balances.
@@ -79,6 +94,11 @@ class PointsRecord(Base):
             postgresql_where=text("status = 'active' AND expires_at IS NOT NULL"),
         ),
         Index("ix_points_records_source_reference", "source", "source_reference"),
+        Index(
+            "ix_points_records_held",
+            "id",
+            postgresql_where=text("status = 'pending' AND hold_reason IS NOT NULL"),
+        ),
         # Held back until `available_at`.
         Index(
             "ix_points_records_held_back",
@@ -100,6 +120,9 @@ class PointsRecord(Base):
     # When its end was moved, for which the lot itself paid: once in its life.
     extended_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    # Why it is, or was once, held until an operator decides.
+    hold_reason: Mapped[str | None]
+    rejected_points: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class PointsGrant(Base):

@@ -127,14 +127,22 @@ def create_redis(settings: StoreSettings) -> Redis:
     )
 
 
-def _sessions(engine: AsyncEngine, places: int, wait_s: float) -> Sessions:
-    maker = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+def _sessions(
+    engine: AsyncEngine, places: int, wait_s: float, info: Mapping[str, Any] | None
+) -> Sessions:
+    begins_with = None if info is None else dict(info)
+    maker = async_sessionmaker(engine, expire_on_commit=False, autoflush=False, info=begins_with)
     return Sessions(maker, asyncio.Semaphore(places), wait_s)
 
 
 @asynccontextmanager
-async def open_stores(settings: StoreSettings) -> AsyncGenerator[Stores]:
-    """Open both stores lazily (neither must be up yet) and close them at the end."""
+async def open_stores(
+    settings: StoreSettings, info: Mapping[str, Any] | None = None
+) -> AsyncGenerator[Stores]:
+    """Open both stores lazily (neither must be up yet) and close them at the end.
+
+    `info` is what the `info` of every session begins with.
+    """
     engine = create_engine(settings)
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     redis = create_redis(settings)
@@ -144,9 +152,9 @@ async def open_stores(settings: StoreSettings) -> AsyncGenerator[Stores]:
     try:
         yield Stores(
             engine=engine,
-            write=_sessions(engine, for_writes, settings.database_pool_wait_s),
-            bulk=_sessions(engine, for_bulk, settings.database_statement_timeout_s),
-            read=_sessions(autocommit, for_reads, settings.database_pool_wait_s),
+            write=_sessions(engine, for_writes, settings.database_pool_wait_s, info),
+            bulk=_sessions(engine, for_bulk, settings.database_statement_timeout_s, info),
+            read=_sessions(autocommit, for_reads, settings.database_pool_wait_s, info),
             redis=redis,
         )
     finally:

@@ -91,6 +91,9 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_login_at: Mapped[datetime | None]
     suspended_until: Mapped[datetime | None]
+    # How fast they gain (services.points.velocity), and until when all of it is held.
+    gains_full_at: Mapped[datetime | None]
+    gains_held_until: Mapped[datetime | None]
     # When the personal data was deleted on request; the ledger stays.
     erased_at: Mapped[datetime | None]
 

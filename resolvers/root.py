@@ -19,6 +19,7 @@ from resolvers.campaigns import CampaignsMutation, CampaignsQuery
 from resolvers.catalogue import CatalogueMutation, CatalogueQuery
 from resolvers.exchange import ExchangeMutation, ExchangeQuery
 from resolvers.experiments import ExperimentsMutation, ExperimentsQuery
+from resolvers.holds import HoldsMutation, HoldsQuery
 from resolvers.inputs import prepare_inputs
 from resolvers.kpis import KpisMutation, KpisQuery
 from resolvers.leaderboard import LeaderboardQuery
@@ -40,6 +41,7 @@ from schema.scalars import SCALARS
 class Query(
     UsersQuery,
     PointsQuery,
+    HoldsQuery,
     TasksQuery,
     CatalogueQuery,
     ExchangeQuery,
@@ -63,6 +65,7 @@ class Mutation(
     ExchangeMutation,
     AchievementsMutation,
     PointsMutation,
+    HoldsMutation,
     CatalogueMutation,
     UsersMutation,
     WishesMutation,

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.calendar import Clock
 from services.identifiers import first_id_at
 from services.outbox import forget_done
+from services.points.velocity import DEVICE_DAYS
 
 KEYS_KEPT = timedelta(days=35)
 """`domain.md`, Points: 30 days at least."""
@@ -20,6 +21,15 @@ PUSHES_KEPT = timedelta(days=400)
 VISITS_KEPT = timedelta(days=2)
 """They are compared with others of the same day of the mall only, wherever its midnight is."""
 ROWS_A_BATCH = 5_000
+
+_FORGET_DEVICE_USERS = text(
+    """
+    DELETE FROM device_users WHERE (token_digest, user_id) IN (
+        SELECT token_digest, user_id FROM device_users
+        WHERE last_seen_at < :before ORDER BY last_seen_at LIMIT :limit
+    )
+    """
+)
 
 _FORGET_KEYS = text(
     """
@@ -65,7 +75,10 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     visits: Any = await session.execute(
         _FORGET_VISITS, {"before": (now - VISITS_KEPT).date(), "limit": ROWS_A_BATCH}
     )
-    return keys.rowcount + jobs + pushes + visits.rowcount or None
+    devices: Any = await session.execute(
+        _FORGET_DEVICE_USERS, {"before": now - timedelta(days=DEVICE_DAYS), "limit": ROWS_A_BATCH}
+    )
+    return devices.rowcount + keys.rowcount + jobs + pushes + visits.rowcount or None
 
 
 async def _forget_pushes(session: AsyncSession, which: TextClause, before: datetime) -> int:

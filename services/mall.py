@@ -36,6 +36,7 @@ from services.points.adjust import Adjusted, AdjustmentRequest, adjust_points
 from services.points.extend import Extended, ExtensionRequest, extend_lots
 from services.points.grant import Granted, GrantRequest, grant_points
 from services.points.reverse import ReversalRequest, Reversed, reverse_grants
+from services.points.velocity import RULES_KEY, velocity_rules
 from services.sharing.visits import Visit, count_visits
 from services.tasks.check_in import CheckedIn, CheckInRequest, check_in
 from services.tasks.complete import Completed, CompletionRequest, complete_tasks
@@ -99,8 +100,9 @@ class _Opened(NamedTuple):
 @asynccontextmanager
 async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGenerator[Mall]:
     """Open the stores and the clients; closes them at the end. Neither store must be up yet."""
+    rules = {RULES_KEY: velocity_rules(settings.limits)}
     async with (
-        open_stores(settings.stores) as stores,
+        open_stores(settings.stores, rules) as stores,
         open_metrics(settings, stores) as metrics,
         open_tracer(settings, stores.engine) as tracer,
         open_limiter(stores.redis, rates_of(settings.limits)) as limiter,

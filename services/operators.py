@@ -26,6 +26,8 @@ Action = Literal[
     "import_points",
     "lift_suspension",
     "redeem_coupon",
+    "reject_points",
+    "release_points",
     "run_expiry",
     "save_achievement",
     "save_experiment",

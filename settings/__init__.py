@@ -131,6 +131,14 @@ class CaptchaSettings(BaseSettings):
     captcha_verify_url: str | None = None
     captcha_timeout_s: float = Field(default=3.0, gt=0)
     captcha_check_in: bool = False
+    captcha_min_score: float = Field(default=0.5, ge=0, le=1)
+    captcha_action: str | None = None
+    captcha_hostnames: str = ""
+
+    @property
+    def hostnames(self) -> frozenset[str]:
+        """On whose pages the widget may stand; none: on any."""
+        return frozenset(filter(None, map(str.strip, self.captcha_hostnames.split(","))))
 
 
 class ServerSettings(BaseSettings):

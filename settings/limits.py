@@ -24,13 +24,17 @@ def _parse(text: str) -> dict[str, tuple[int, int]]:
 class LimitSettings(BaseSettings):
     """Rates of token buckets, and the thresholds over which points that are gained are held.
 
-    `rate_limits` sets limits apart by name: `exchanges=30/60,cost=off` is 30 a minute and none.
+    `rate_limits` sets limits apart by name: `exchanges=30/60,cost=off` is 30 a minute and none. The
+    numbers above which points are held are an hour's, and accounts of one device; 0 holds none.
     """
 
     model_config = CONFIG
 
     rate_limits: str = ""
     rate_limit_factor: float = Field(default=1.0, gt=0)
+    gains_held_above: int = Field(default=100_000, ge=0)
+    invites_held_above: int = Field(default=10, ge=0)
+    device_accounts_held_above: int = Field(default=3, ge=0)
 
     @field_validator("rate_limits")
     @classmethod

@@ -19,6 +19,8 @@ VALUE: Final[Mapping[str, tuple[str, ...]]] = {
     "oneClickExchange": ("value", "exchanges"),
     "recordEvents": (),
     "redeemCoupon": (),
+    "rejectHeldPoints": (),
+    "releaseHeldPoints": (),
     "reverseGrant": (),
     "runExpiry": (),
     "updateExchange": (),

@@ -42,7 +42,6 @@ RATES: Final[Mapping[str, Rate]] = {
     "invites": Rate(30, 3_600),
     "shares": Rate(120, 3_600),
     "devices": Rate(60, 3_600),
-    "proofs": Rate(60, 3_600),
     # Of one member, or one address of those who do not say who they are
     "connections": Rate(240, 60),
     # Of one address: many members share one, behind the gateway of a mobile network

@@ -13,6 +13,7 @@ from models.notifications import LONGEST_TOKEN, DevicePlatform
 from services.errors import InvalidInput, Unauthenticated
 from services.identifiers import new_id
 from services.notifications.preferences import lock_preferences
+from services.notifications.shared_devices import note_device_user
 
 MOST_DEVICES = 20
 """Devices of a member. Every reinstallation may bring a new token: those longest unseen go."""
@@ -78,7 +79,9 @@ async def register_device(
     if not await lock_preferences(session, [user_id]):
         raise Unauthenticated
     values = {"id": new_id(), "user_id": user_id, "platform": platform, "token": token, "now": now}
-    return _device((await session.execute(_REGISTER, values)).one())
+    device = _device((await session.execute(_REGISTER, values)).one())
+    await note_device_user(session, user_id, token, now)
+    return device
 
 
 async def unregister_device(session: AsyncSession, user_id: int, token: str) -> bool:

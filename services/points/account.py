@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from models.points import PointsAction, PointsRecordStatus
+from models.points import HoldReason, PointsAction, PointsRecordStatus
 from services.achievements.milestones import Milestones
 from services.errors import MemberSuspended, NotFound
+from services.points.velocity import NO_RULES, VelocityRules
 
 OPENING_BALANCE = "opening_balance"
 """The source of points that were imported (`services.imports.opening_balances`)."""
@@ -34,6 +35,13 @@ class Lot:
     available_at: datetime | None = None
     withheld_points: int = 0
     extended_at: datetime | None = None
+    hold_reason: HoldReason | None = None
+    rejected_points: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator has to decide before it counts."""
+        return self.status is PointsRecordStatus.PENDING and self.hold_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ class Account:
     tasks_completed: int = 0
     best_streak: int = 0
     best_weekly_rank: int | None = None
+    gains_full_at: datetime | None = None
+    gains_held_until: datetime | None = None
     ahead: Milestones = field(default_factory=Milestones)
     lots: list[Lot] = field(default_factory=list)
     new_lots: list[Lot] = field(default_factory=list)
@@ -138,6 +148,8 @@ class Account:
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     reversals: list[Reversal] = field(default_factory=list)
+    holds: list[Lot] = field(default_factory=list)
+    velocity: VelocityRules = NO_RULES
     owes_otherwise: bool = False
     counts_otherwise: bool = False
 

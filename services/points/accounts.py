@@ -29,7 +29,9 @@ from models.users import User
 from services.achievements.milestones import NO_TARGET, Milestones
 from services.bulk import Writes
 from services.leaderboard.earnings import save_earnings
+from services.outbox import enqueue
 from services.points.account import Account, Entry, Lot, Reversal, drawing_order
+from services.points.velocity import NO_RULES, RULES_KEY
 
 _USER = (
     "id",
@@ -47,11 +49,15 @@ _USER = (
     "tasks_completed",
     "best_streak",
     "achievements_version",
+    "gains_full_at",
 )
 _MILESTONES = [field.name for field in fields(Account)].index("ahead")
 _LOT = tuple(field.name for field in fields(Lot))
 _CHANGED = ("id", "points", "status")
-_RESHAPED = (*_CHANGED, "expires_at", "withheld_points", "extended_at")
+_RESHAPED = (
+    *_CHANGED,
+    *("expires_at", "withheld_points", "extended_at", "hold_reason", "rejected_points"),
+)
 _ENTRY = tuple(field.name for field in fields(Entry))
 _DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
 _REVERSAL = tuple(field.name for field in fields(Reversal))
@@ -85,6 +91,7 @@ _LOCK_USERS = text(
            lifetime_adjusted, audit_sequence, suspended_until, owed_points,
            erased_at IS NOT NULL AS is_erased, ranked_points, ranked_at, ranking_changes,
            exchanges_made, tasks_completed, best_streak, best_weekly_rank,
+           gains_full_at, gains_held_until,
            CASE WHEN exchanges_made + tasks_completed + best_streak = 0
                      AND ranked_points <= 0 AND best_weekly_rank IS NULL
                 THEN ahead.version ELSE achievements_version END AS checked,
@@ -108,7 +115,8 @@ _LOCK_USERS = text(
 _READ_LOTS = text(
     """
     SELECT lot.id, lot.user_id, lot.points, original_points, source, source_reference, status,
-           expires_at, created_at, available_at, withheld_points, extended_at
+           expires_at, created_at, available_at, withheld_points, extended_at, hold_reason,
+           rejected_points
     FROM unnest(CAST(:user_ids AS bigint[]), CAST(:needed AS bigint[])) AS needs(user_id, needed)
     CROSS JOIN LATERAL (
         SELECT *, coalesce(sum(points) FILTER (WHERE expires_at IS NULL OR expires_at > :now)
@@ -126,11 +134,14 @@ _READ_LOTS = text(
 _READ_LOTS_BY_ID = text(
     """
     SELECT id, user_id, points, original_points, source, source_reference, status, expires_at,
-           created_at, available_at, withheld_points, extended_at
+           created_at, available_at, withheld_points, extended_at, hold_reason, rejected_points
     FROM points_records
     WHERE id = ANY(CAST(:lot_ids AS uuid[])) AND user_id = ANY(CAST(:user_ids AS bigint[]))
     """
 )
+
+
+HOLD_JOB = "alert_of_holds"
 
 
 async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[int, Account]:
@@ -139,7 +150,10 @@ async def lock_accounts(session: AsyncSession, user_ids: Iterable[int]) -> dict[
     Ids that name no user are missing from the answer. Erased users are in it: their lots end too.
     """
     rows = await session.execute(_LOCK_USERS, {"user_ids": sorted(set(user_ids))})
-    return {row[0]: _account(row) for row in rows}
+    accounts = {row[0]: _account(row) for row in rows}
+    for account in accounts.values():
+        account.velocity = session.info.get(RULES_KEY, NO_RULES)
+    return accounts
 
 
 def _account(row: Sequence[Any]) -> Account:
@@ -198,16 +212,29 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     reversals = [reversal for account in touched for reversal in account.reversals]
     writes.update(User, _USER, [_user_row(account) for account in touched])
     writes.insert(PointsRecord, _LOT, [_lot_row(lot) for lot in new_lots])
-    # Few lots were ever extended or withheld: the others change in three columns only.
-    reshaped = [lot for lot in changed if lot.extended_at is not None or lot.withheld_points]
-    drawn = [lot for lot in changed if lot.extended_at is None and not lot.withheld_points]
+    # Few lots were ever extended, withheld or held: the others change in three columns only.
+    reshaped, drawn = list[Lot](), list[Lot]()
+    for lot in changed:
+        is_plain = lot.extended_at is None and not lot.withheld_points and lot.hold_reason is None
+        (drawn if is_plain else reshaped).append(lot)
     writes.update(PointsRecord, _CHANGED, [_changed_row(lot) for lot in drawn])
     writes.update(PointsRecord, _RESHAPED, [_reshaped_row(lot) for lot in reshaped])
     writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
     writes.insert(PointsReversal, _REVERSAL, [_reversal_row(each) for each in reversals])
+    ask_for_alerts(writes, [lot for account in touched for lot in account.holds])
     writes.announcement.moved.update(account.user_id for account in touched)
     for entry in entries:
         if entry.action is PointsAction.EARN:
             writes.announcement.issued[entry.source or ""] += entry.amount
     save_earnings(writes, touched, zone)
+
+
+def ask_for_alerts(writes: Writes, held: Sequence[Lot]) -> None:
+    """Ask for operators to hear of lots that are held from now on.
+
+    By a job: whoever raises an alert waits for everybody else who does.
+    """
+    for lot in held:
+        hold = {"user_id": lot.user_id, "points": lot.points, "reason": lot.hold_reason}
+        enqueue(writes, HOLD_JOB, [hold], lot.created_at)

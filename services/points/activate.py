@@ -14,7 +14,15 @@ from services.bulk import Writes
 from services.calendar import Clock
 from services.points.account import Account, Cause, Lot, is_over
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
-from services.points.ledger import about_lot, add_lot, expire_due, pay_owed, record
+from services.points.ledger import (
+    about_lot,
+    add_lot,
+    expire_due,
+    hold_lot,
+    hold_on,
+    pay_owed,
+    record,
+)
 from services.points.room import BalanceFull, require_room
 
 LOTS_A_BATCH = 1_000
@@ -24,7 +32,7 @@ LOTS_A_BATCH = 1_000
 _DUE = text(
     """
     SELECT lot.id, lot.user_id FROM points_records lot JOIN users ON users.id = lot.user_id
-    WHERE lot.status = 'pending' AND lot.available_at <= :now
+    WHERE lot.status = 'pending' AND lot.hold_reason IS NULL AND lot.available_at <= :now
       AND greatest(lifetime_earned, lifetime_earned + lifetime_adjusted) + lot.points <= :most
     ORDER BY lot.available_at, lot.id LIMIT :limit
     """
@@ -42,7 +50,7 @@ class Activated:
         return Activated(self.records + other.records, self.points + other.points)
 
 
-def activate(account: Account, lot: Lot, now: datetime) -> None:
+def activate(account: Account, lot: Lot, now: datetime, by: str = "system") -> None:
     """Let a pending lot of the account count from now on; what the member owes is paid first.
 
     One that has ended meanwhile is earned and expires at once: points that nobody could spend pay
@@ -54,7 +62,7 @@ def activate(account: Account, lot: Lot, now: datetime) -> None:
     add_lot(account, lot)
     account.changed_lots[lot.id] = lot
     account.lifetime_earned += lot.points
-    cause = about_lot(Cause(lot.source, lot.source_reference, "system"), lot)
+    cause = about_lot(Cause(lot.source, lot.source_reference, by), lot)
     record(account, PointsAction.EARN, lot.points, cause, now)
     if is_over(lot, now):
         expire_due(account, now)
@@ -83,6 +91,7 @@ async def activate_batch(
         points
         for lot in (found[row.id] for row in due)
         if lot.status is PointsRecordStatus.PENDING
+        and not lot.is_held
         and (points := _activate_if_it_fits(accounts[lot.user_id], lot, now))
     ]
     writes = Writes()
@@ -95,6 +104,10 @@ async def activate_batch(
 def _activate_if_it_fits(account: Account, lot: Lot, now: datetime) -> int:
     """How many points became active: all of the lot, before what is owed is paid, or none."""
     points = lot.points
+    reason = hold_on(account, points, lot.source, now)
+    if reason is not None:
+        account.changed_lots[lot.id] = hold_lot(account, lot, reason)
+        return 0
     try:
         activate(account, lot, now)
     except BalanceFull:

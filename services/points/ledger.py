@@ -11,10 +11,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from models.points import PointsAction, PointsRecordStatus
+from models.points import HoldReason, PointsAction, PointsRecordStatus
 from services.errors import Refusal
-from services.points.account import Account, Cause, Draw, Entry, Lot, drawing_order, is_ranked
+from services.points.account import (
+    OPENING_BALANCE,
+    Account,
+    Cause,
+    Draw,
+    Entry,
+    Lot,
+    drawing_order,
+    is_ranked,
+)
 from services.points.room import require_room
+from services.points.velocity import gains_after
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -58,14 +68,50 @@ def grant(
     cause: Cause,
     expires_at: datetime | None,
     now: datetime,
+    *,
+    hold: HoldReason | None = None,
 ) -> Lot:
-    """Give `points` (> 0), to spend at once, once due lots are settled. Raises BalanceFull."""
+    """Give `points` (> 0), to spend at once, once due lots are settled. Raises BalanceFull.
+
+    Points above a rule of velocity, or for which the caller names a `hold`, are given as a lot that
+    is held: it counts nowhere until an operator releases it.
+    """
     require_room(account.lifetime_earned, account.lifetime_adjusted, points)
     expire_due(account, now)
+    hold = hold or hold_on(account, points, cause.source, now)
+    if hold is not None:
+        return hold_lot(
+            account, open_lot(account, lot_id, points, cause, expires_at, now, now), hold
+        )
     lot = open_lot(account, lot_id, points, cause, expires_at, now)
     account.lifetime_earned += points
     record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
     pay_owed(account, lot, points, now)
+    return lot
+
+
+def hold_on(account: Account, points: int, source: str | None, now: datetime) -> HoldReason | None:
+    """Why points that are gained are held; None counts them as gained.
+
+    What a company's members had before it moved in is theirs, however much it is.
+    """
+    if source == OPENING_BALANCE:
+        return None
+    if account.gains_held_until is not None and account.gains_held_until > now:
+        return HoldReason.SHARED_DEVICE
+    if not account.velocity.gains_an_hour:
+        return None
+    full_at = gains_after(account.velocity, account.gains_full_at, points, now)
+    if full_at is None:
+        return HoldReason.GAINS
+    account.gains_full_at = full_at
+    return None
+
+
+def hold_lot(account: Account, lot: Lot, reason: HoldReason) -> Lot:
+    """Let a pending lot wait for an operator."""
+    lot.hold_reason = reason
+    account.holds.append(lot)
     return lot
 
 

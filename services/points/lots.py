@@ -35,7 +35,7 @@ LotsAsked = tuple[int, int, LotsPosition | None]
 
 _ORDER = "lots"
 _FOREVER = datetime.max.replace(tzinfo=UTC, microsecond=0)
-_LOT = (
+LOT_COLUMNS = (
     PointsRecord.id,
     PointsRecord.user_id,
     PointsRecord.points,
@@ -48,10 +48,14 @@ _LOT = (
     PointsRecord.available_at,
     PointsRecord.withheld_points,
     PointsRecord.extended_at,
+    PointsRecord.hold_reason,
+    PointsRecord.rejected_points,
 )
+"""What `lot_of` reads a lot from."""
 
 
-def _lot(row: RowMapping) -> Lot:
+def lot_of(row: RowMapping) -> Lot:
+    """A lot from a row of `LOT_COLUMNS`."""
     return Lot(**dict[str, Any](row, status=PointsRecordStatus(row["status"])))
 
 
@@ -90,7 +94,7 @@ async def lots_pages(
     for (size, after), user_ids in together.items():
         rows: dict[int, list[Lot]] = {user_id: [] for user_id in user_ids}
         found = await session.execute(_pages(user_ids, size, after, now))
-        for lot in map(_lot, found.mappings()):
+        for lot in map(lot_of, found.mappings()):
             rows[lot.user_id].append(lot)
         for user_id, lots in rows.items():
             page = page_of(lots, size, _cursor_of, has_previous=after is not None)
@@ -105,7 +109,9 @@ def _pages(
     owner = func.unnest(ids).table_valued("user_id", name="owner").render_derived()
     ends = func.coalesce(PointsRecord.expires_at, literal(_FOREVER))
     order = (ends, PointsRecord.created_at, PointsRecord.id)
-    lots = select(*_LOT).where(PointsRecord.user_id == owner.c.user_id, _with_points_left(now))
+    lots = select(*LOT_COLUMNS).where(
+        PointsRecord.user_id == owner.c.user_id, _with_points_left(now)
+    )
     if after is not None:
         lots = lots.where(tuple_(*order) > after)
     page = lots.order_by(*order).limit(size + 1).lateral("page")
@@ -135,11 +141,11 @@ async def count_lots(
 
 async def find_lot(session: AsyncSession, lot_id: UUID, now: datetime) -> Lot | None:
     """A lot by its id, whoever holds it. One that is due shows as expired, settled or not."""
-    statement = select(*_LOT).where(PointsRecord.id == lot_id)
+    statement = select(*LOT_COLUMNS).where(PointsRecord.id == lot_id)
     row = (await session.execute(statement)).mappings().one_or_none()
     if row is None:
         return None
-    lot = _lot(row)
+    lot = lot_of(row)
     is_active = lot.status is PointsRecordStatus.ACTIVE
     if is_active and lot.expires_at is not None and lot.expires_at <= now:
         lot.status = PointsRecordStatus.EXPIRED

@@ -158,6 +158,12 @@ def _note(account: Account, done: Reversal, now: datetime) -> None:
 
 def _withhold(account: Account, lot: Lot, points: int) -> int:
     """Take from a lot that never reached the balance: no change of it, so no row of the log."""
+    if lot.rejected_points:  # by an operator: whoever takes it back finds it taken
+        withheld = min(lot.rejected_points, points)
+        lot.rejected_points -= withheld
+        lot.withheld_points += withheld
+        account.changed_lots[lot.id] = lot
+        return withheld
     if lot.status is not PointsRecordStatus.PENDING:
         return 0
     withheld = min(lot.points, points)

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.leaderboard.verify import RANKING_CHECKS
 from services.points.verify_achievements import ACHIEVEMENT_CHECKS
+from services.points.verify_holds import HOLD_CHECKS
 from services.points.verify_invites import INVITE_CHECKS
 from services.points.verify_returns import RETURN_CHECKS
 from services.points.verify_rewards import REWARD_CHECKS
@@ -91,11 +92,13 @@ _CHECKS: dict[str, str] = {
     "a lot's points and draws are not what was granted": """
         SELECT 'lot ' || lot.id || ' of user ' || lot.user_id AS place,
                lot.points || ' left + ' || coalesce(draws.points, 0) || ' drawn + '
-               || lot.withheld_points || ' withheld <> ' || lot.original_points AS finding
+               || lot.withheld_points || ' withheld + ' || lot.rejected_points
+               || ' rejected <> ' || lot.original_points AS finding
         FROM points_records lot
         LEFT JOIN (SELECT points_record_id, sum(points) AS points FROM lot_draws
                    GROUP BY points_record_id) draws ON draws.points_record_id = lot.id
-        WHERE lot.points + coalesce(draws.points, 0) + lot.withheld_points <> lot.original_points
+        WHERE lot.points + coalesce(draws.points, 0) + lot.withheld_points + lot.rejected_points
+              <> lot.original_points
     """,
     "a lot and the audit row that granted it differ": """
         SELECT 'lot ' || coalesce(lot.id::text, earned.lot) || ' of user '
@@ -104,8 +107,10 @@ _CHECKS: dict[str, str] = {
                         'no lot') || ', granted '
                || coalesce(earned.amount || ' until ' || coalesce(earned.expires_at, 'never'),
                            'nothing') AS finding
-        FROM (SELECT *, original_points - withheld_points AS granted FROM points_records
-              WHERE status <> 'pending' AND withheld_points < original_points) lot
+        FROM (SELECT *, original_points - withheld_points - rejected_points AS granted
+              FROM points_records
+              WHERE status <> 'pending'
+                AND withheld_points + rejected_points < original_points) lot
         FULL JOIN (SELECT DISTINCT ON (user_id, lot) user_id, lot, expires_at,
                           first_value(amount) OVER (PARTITION BY user_id, lot ORDER BY sequence)
                               AS amount
@@ -164,6 +169,7 @@ ALL_CHECKS = (
     | RANKING_CHECKS
     | ACHIEVEMENT_CHECKS
     | INVITE_CHECKS
+    | HOLD_CHECKS
 )
 """By rule, a query for (place, finding) of every row that breaks it."""
 

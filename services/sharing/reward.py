@@ -6,7 +6,7 @@ both lock the same members first.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.points import HoldReason
 from models.sharing import Invite as InviteTable
 from models.sharing import Share as ShareTable
 from models.sharing import WithheldReason
@@ -52,9 +53,11 @@ _READ = text(
 )
 _COUNT_REWARDED = text(
     """
-    SELECT inviter_id, count(*) AS invites FROM invites
+    SELECT inviter_id, count(*) FILTER (WHERE rewarded_at >= :day_start) AS today,
+           count(*) FILTER (WHERE rewarded_at > :hour_start) AS of_late
+    FROM invites
     WHERE inviter_id = ANY(CAST(:user_ids AS bigint[])) AND inviter_record_id IS NOT NULL
-      AND rewarded_at >= :day_start
+      AND rewarded_at >= least(:day_start, :hour_start)
     GROUP BY inviter_id
     """
 )
@@ -110,6 +113,8 @@ class InviteSettlement:
     zone: ZoneInfo
     accounts: dict[int, Account]
     rewarded_today: dict[int, int]
+    rewarded_of_late: dict[int, int]
+    """In the last hour, by inviter."""
     counters: dict[UUID, Counters] = field(default_factory=dict[UUID, Counters])
 
 
@@ -142,13 +147,18 @@ async def _read(
     zone: ZoneInfo,
 ) -> InviteSettlement:
     inviters = sorted({row.inviter_id for row in rows})
-    parameters = {"user_ids": inviters, "day_start": day_start(local_day(now, zone), zone)}
-    counted = await session.execute(_COUNT_REWARDED, parameters)
-    rewarded_today = {row.inviter_id: row.invites for row in counted}
+    parameters = {
+        "user_ids": inviters,
+        "day_start": day_start(local_day(now, zone), zone),
+        "hour_start": now - timedelta(hours=1),
+    }
+    counted = (await session.execute(_COUNT_REWARDED, parameters)).all()
+    rewarded_today = {row.inviter_id: row.today for row in counted}
+    of_late = {row.inviter_id: row.of_late for row in counted}
     counters = {
         row.share_id: Counters(row.share_id, row.conversions, row.points_earned) for row in rows
     }
-    return InviteSettlement(now, zone, accounts, rewarded_today, counters)
+    return InviteSettlement(now, zone, accounts, rewarded_today, of_late, counters)
 
 
 def _due(row: Any) -> DueInvite:
@@ -167,9 +177,11 @@ def decide(
     is_capped = today.get(invite.inviter_id, 0) >= MOST_REWARDED_A_DAY
     inviter = Side(withheld=WithheldReason.DAILY_CAP)
     if not is_capped:
-        inviter = _pay(settlement, invite, invite.inviter_id, INVITER_POINTS, fresh_id())
+        hold = _hold(settlement, invite.inviter_id)
+        inviter = _pay(settlement, invite, invite.inviter_id, INVITER_POINTS, fresh_id(), hold)
     if inviter.record_id is not None:
-        today[invite.inviter_id] = today.get(invite.inviter_id, 0) + 1
+        for counted in (today, settlement.rewarded_of_late):
+            counted[invite.inviter_id] = counted.get(invite.inviter_id, 0) + 1
     invited = _pay(settlement, invite, invite.invited_id, INVITED_POINTS, fresh_id())
     counters = settlement.counters[invite.share_id]
     counters.conversions += 1
@@ -177,8 +189,20 @@ def decide(
     return RewardedInvite(invite, inviter, invited)
 
 
+def _hold(settlement: InviteSettlement, inviter_id: int) -> HoldReason | None:
+    """Why an inviter's points are held: so many in an hour that somebody should look."""
+    most = settlement.accounts[inviter_id].velocity.invites_an_hour
+    is_too_fast = most and settlement.rewarded_of_late.get(inviter_id, 0) >= most
+    return HoldReason.INVITES if is_too_fast else None
+
+
 def _pay(
-    settlement: InviteSettlement, invite: DueInvite, user_id: int, points: int, lot_id: UUID
+    settlement: InviteSettlement,
+    invite: DueInvite,
+    user_id: int,
+    points: int,
+    lot_id: UUID,
+    hold: HoldReason | None = None,
 ) -> Side:
     account, now = settlement.accounts[user_id], settlement.now
     if account.is_erased:  # suspended for ever too: this says why
@@ -188,7 +212,7 @@ def _pay(
     cause = Cause(INVITE_SOURCE, str(invite.id), "system")
     expires_at = expiry_of(INVITE_SOURCE, now, settlement.zone)
     try:
-        lot = grant(account, lot_id, points, cause, expires_at, now)
+        lot = grant(account, lot_id, points, cause, expires_at, now, hold=hold)
     except BalanceFull:
         return Side(withheld=WithheldReason.NO_ROOM)
     return Side(points, lot.id)

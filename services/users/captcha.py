@@ -1,6 +1,7 @@
 """Whether a person is there, asked of a captcha provider by the siteverify protocol."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -47,6 +48,7 @@ class CaptchaVerifier:
         self._url = captcha.captcha_verify_url or service.verify_url
         self._longest_token = service.longest_token
         self._timeout_s = captcha.captcha_timeout_s
+        self._settings = captcha
         self._client = httpx2.AsyncClient(timeout=captcha.captcha_timeout_s)
 
     async def passes(self, token: str | None, remote_address: str | None) -> bool:
@@ -62,7 +64,8 @@ class CaptchaVerifier:
         form = {"secret": self._secret.get_secret_value(), "response": token}
         if remote_address is not None:
             form["remoteip"] = remote_address
-        return _verdict(await self._ask(form))
+        facts = _facts(await self._ask(form))
+        return _verdict(facts) and _fits(facts, self._settings)
 
     async def aclose(self) -> None:
         """Close the connections to the provider."""
@@ -80,8 +83,24 @@ class CaptchaVerifier:
             raise CaptchaUnavailable(f"{self.provider}: {error!r}") from error
 
 
-def _verdict(answer: object) -> bool:
-    facts = cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
+def _facts(answer: object) -> Mapping[str, object]:
+    return cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
+
+
+def _fits(facts: Mapping[str, object], settings: CaptchaSettings) -> bool:
+    """Whether it is about this widget, on a page of ours, and the provider is sure enough.
+
+    Scores are what only some services give: reCAPTCHA v3, for which success alone says nothing.
+    """
+    score, action = facts.get("score"), facts.get("action")
+    if isinstance(score, int | float) and score < settings.captcha_min_score:
+        return False
+    if settings.captcha_action and action != settings.captcha_action:
+        return False
+    return not settings.hostnames or facts.get("hostname") in settings.hostnames
+
+
+def _verdict(facts: Mapping[str, object]) -> bool:
     success, codes = facts.get("success"), facts.get("error-codes")
     if not isinstance(success, bool):
         raise CaptchaUnavailable("the answer says neither success nor failure")

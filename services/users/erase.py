@@ -56,6 +56,7 @@ _FORGET_REASONS = text(
     "UPDATE exchanges SET cancel_reason = NULL WHERE user_id = :user_id AND cancel_reason <> ''"
 )
 _FORGET_EVENTS = text("UPDATE events SET attributes = '{}' WHERE user_id = :user_id")
+_FORGET_DEVICE_USERS = text("DELETE FROM device_users WHERE user_id = :user_id")
 _FORGET_WISHES = text("DELETE FROM wishes WHERE user_id = :user_id")
 # Planning shares the lock on the user: none comes after. That a push was sent and opened stays, for
 # the figures; one that waits has nobody left to go to.
@@ -95,6 +96,7 @@ _FORGET_COMMENTS = text(
 )
 _FORGET_THE_REST = (
     _FORGET_COMMENTS,
+    _FORGET_DEVICE_USERS,
     _FORGET_REASONS,
     _FORGET_EVENTS,
     _FORGET_REFERENCES,

@@ -1,10 +1,12 @@
 """Who asks too often, or is suspended, before two processes: nobody gets more of another one."""
 
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +17,7 @@ from services.mall import open_mall
 from settings import LimitSettings
 from tests.concurrency.conftest import Town, members_of, start_servers
 from tests.concurrency.operations import (
+    CHECK_IN,
     EXCHANGE,
     Answer,
     add_members,
@@ -24,9 +27,12 @@ from tests.concurrency.operations import (
 from tests.concurrency.servers import noon_zone, verify_books
 from tests.databases import settings_of
 from tests.factories import add_item, execute
+from tests.journeys.sockets import watching
 
 _CALLS, _AT_ONCE, _LIMIT, _PRICE = 1_000, 100, 200, 10
 _DAY = 86_400
+BALANCE = "subscription { balanceChanged { available } }"
+SUSPEND = "mutation ($input: SuspendUserInput!) { suspendUser(input: $input) { __typename } }"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,34 @@ async def test_a_limit_holds_to_the_call_across_processes(town: Town) -> None:
         town.mall, "SELECT count(*), sum(points) FROM exchanges WHERE user_id = :user", user=alice
     )
     assert made == [(_LIMIT, _LIMIT * _PRICE)]
+
+
+async def test_a_suspension_is_in_force_everywhere_at_once(town: Town) -> None:
+    """Suspended through one process, refused in the next answer of any; sockets still read."""
+    here, there = town.members.clients
+    (carol,) = await add_members(town.mall, ["carol"], points=100 * _PRICE)
+    item_id = await add_item(town.mall, stock=_CALLS, points=_PRICE)
+    assert await exchanges(town, "carol", item_id, 2) == ["OneClickExchangeSuccess"] * 2
+    async with watching(there, BALANCE, as_="carol") as own:
+        assert (await own.told())["balanceChanged"]["available"] == 98 * _PRICE
+        asked = {"userId": encode_id("User", carol), "reason": "a bot"}
+        asked["until"] = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        answer = await here.post(SUSPEND, {"input": asked}, here.token("boss", "operator"))
+        assert only_field(answer)["__typename"] == "SuspendUserSuccess"
+        item = encode_id("ExchangeItem", item_id)
+        for number, (query, variables) in enumerate(
+            ((EXCHANGE, {"item": item, "key": "late"}), (CHECK_IN, {}))
+        ):
+            refused = await town.members.ask("carol", query, through=1 + number, **variables)
+            assert only_field(refused)["code"] == "MEMBER_SUSPENDED"
+        payload = {"query": CHECK_IN}
+        await own.socket.send(json.dumps({"id": "2", "type": "subscribe", "payload": payload}))
+        refused = json.loads(await own.socket.recv())["payload"]
+        assert only_field(refused)["code"] == "MEMBER_SUSPENDED"
+    spent = await execute(
+        town.mall, "SELECT sum(points) FROM exchanges WHERE user_id = :user", user=carol
+    )
+    assert spent == [(2 * _PRICE,)]
 
 
 async def test_without_redis_reads_go_on_and_value_slowly(town: Town, stores: StoreUrls) -> None:

@@ -60,6 +60,7 @@ ERASED = {
     "events": "attributes",
     "wishes": "all",
     "devices": "all",
+    "device_users": "all",
     "push_preferences": "all",
     "push_records": "texts and payloads; what waits is suppressed",
     "shares": "what they showed to others; links that invite are of the books",

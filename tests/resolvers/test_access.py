@@ -52,6 +52,21 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
     "query.pointsHistory": (MEMBERS, "pointsHistory { nodes { id } }"),
     "query.pointsRules": (ANYONE, "pointsRules { explanation }"),
     "query.interestOptions": (ANYONE, "interestOptions"),
+    "query.heldPoints": (OPERATORS, "heldPoints { nodes { points } }"),
+    "mutation.releaseHeldPoints": (
+        OPERATORS,
+        (
+            f'releaseHeldPoints(input: {{pointsRecordId: "{_LOT}", reason: "r",'
+            ' idempotencyKey: "k"}) { __typename }'
+        ),
+    ),
+    "mutation.rejectHeldPoints": (
+        OPERATORS,
+        (
+            f'rejectHeldPoints(input: {{pointsRecordId: "{_LOT}", reason: "r",'
+            ' idempotencyKey: "k"}) { __typename }'
+        ),
+    ),
     "query.user": (OPERATORS, f'user(id: "{_USER}") {{ id }}'),
     "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.users": (OPERATORS, "users { nodes { id } }"),

@@ -420,7 +420,7 @@ OPERATIONS = [
         "registerDevice",
         'mutation { registerDevice(input: {platform: IOS, token: "token"}) {'
         " ... on RegisterDeviceSuccess { device { id lastSeenAt } } } }",
-        5,
+        6,
         _devices,
     ),
     Operation(

@@ -17,6 +17,7 @@ from settings import Settings
 from tests.clock import MovableClock
 from tests.factories import execute
 from tests.services.points.corrupted_achievements import ACHIEVEMENT_CORRUPTIONS
+from tests.services.points.corrupted_holds import HOLD_CORRUPTIONS
 from tests.services.points.corrupted_invites import INVITE_CORRUPTIONS
 from tests.services.points.corrupted_rankings import RANKING_CORRUPTIONS
 from tests.services.points.corrupted_returns import RETURN_CORRUPTIONS
@@ -30,6 +31,7 @@ _ALL = (
     *RANKING_CORRUPTIONS,
     *ACHIEVEMENT_CORRUPTIONS,
     *INVITE_CORRUPTIONS,
+    *HOLD_CORRUPTIONS,
 )
 
 _ROOT = Path(__file__).parents[3]

@@ -60,7 +60,7 @@ def settle(
     counters = {share: Counters(share, 0, 0) for share in SHARES.values()}
     zone = ZoneInfo("Asia/Shanghai")
     held = dict(enumerate(states))
-    settlement = InviteSettlement(NOW, zone, held, dict(paid_before), counters)
+    settlement = InviteSettlement(NOW, zone, held, dict(paid_before), {}, counters)
     due = [DueInvite(uuid4(), one, other, SHARES[one]) for one, other in invites]
     return settlement, [decide(settlement, invite, new_id) for invite in due]
 

@@ -178,3 +178,26 @@ async def test_each_provider_is_asked_where_it_documents(provider, url):
     verifier = CaptchaVerifier(CaptchaSettings(captcha_provider=provider, captcha_site_key="site"))
     assert (verifier.provider, verifier.site_key, verifier._url) == (provider, "site", url)
     await verifier.aclose()
+
+
+@pytest.mark.parametrize(
+    ("said", "demanded", "expected"),
+    [
+        ({}, {}, True),
+        ({"score": 0.5}, {}, True),
+        ({"score": 0.4}, {}, False),
+        ({"score": 0.4}, {"captcha_min_score": 0.3}, True),
+        ({"action": "check_in"}, {"captcha_action": "check_in"}, True),
+        ({"action": "log_in"}, {"captcha_action": "check_in"}, False),
+        ({}, {"captcha_action": "check_in"}, False),
+        ({"hostname": "mall.test"}, {"captcha_hostnames": "a.test, mall.test"}, True),
+        ({"hostname": "evil.test"}, {"captcha_hostnames": "a.test, mall.test"}, False),
+        ({}, {"captcha_hostnames": "mall.test"}, False),
+    ],
+)
+async def test_success_has_to_be_about_us(
+    service: SiteVerify, said: dict[str, object], demanded: dict[str, object], *, expected: bool
+) -> None:
+    """Sure enough, for this widget, on a page of ours."""
+    service.body = json.dumps({"success": True, **said}).encode()
+    assert await passes(settings(service, **demanded), "token") is expected
