@@ -45,7 +45,7 @@ _PREFLIGHT: Final[Headers] = (
     (b"access-control-max-age", b"7200"),  # Chrome's longest
 )
 _VARY: Final = (b"vary", b"origin")
-_NO_CONTENT: Final = 204
+_NO_CONTENT, _FORBIDDEN = 204, 403
 
 
 class Browsers:
@@ -86,17 +86,17 @@ class Browsers:
                 "apollo-require-preflight, so that no page can send this without asking",
             )
 
+    async def answer_preflight(self, asked: Mapping[bytes, bytes], send: Send) -> None:
+        """Say what a page may send; one of another origin than those allowed may send nothing."""
+        may = bool(self._origins & {b"*", asked.get(b"origin", b"")})
+        status, headers = (_NO_CONTENT, [*_PREFLIGHT]) if may else (_FORBIDDEN, [])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
 
 def is_preflight(method: str, asked: Mapping[bytes, bytes]) -> bool:
     """Whether a browser asks what it may send, before it sends it."""
     return method == "OPTIONS" and b"access-control-request-method" in asked
-
-
-async def answer_preflight(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say what may be sent; who may send it stands in the headers of every answer."""
-    del scope, receive
-    await send({"type": "http.response.start", "status": _NO_CONTENT, "headers": [*_PREFLIGHT]})
-    await send({"type": "http.response.body", "body": b""})
 
 
 def adding(headers: Headers, send: Send) -> Send:

@@ -22,7 +22,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_result
 from resolvers.attempts import Attempt, Observe, Permit
-from resolvers.browsers import PAGE_POLICY, Browsers, adding, answer_preflight, is_preflight
+from resolvers.browsers import PAGE_POLICY, Browsers, adding, is_preflight
 from resolvers.caches import DocumentCache
 from resolvers.media_types import Wanted, wanted
 from resolvers.operation_requests import read_operation
@@ -160,7 +160,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         accept = wanted(headers.get(b"accept", b""))
         send = adding(self._browsers.headers(headers), send)
         if is_preflight(scope["method"], headers):
-            await answer_preflight(scope, receive, send)
+            await self._browsers.answer_preflight(headers, send)
             return
         if self._page and accept.html and _asks_for_page(scope):
             await self._page(scope, receive, send)
