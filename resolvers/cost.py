@@ -36,6 +36,9 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 WEIGHTS: Final[Mapping[tuple[str, str], int]] = {
     # Statistics over every member of an experiment.
     ("Experiment", "results"): 100,
+    # A year of days; every lot of a member who has points.
+    ("Query", "kpis"): 500,
+    ("Query", "pointsLiability"): 500,
 }
 """Fields that cost more than what they return, by type and name."""
 

@@ -20,10 +20,8 @@ from services.kpis.liability import read_liability
 from services.kpis.report import report
 from services.kpis.requests import RequestCounts
 from services.kpis.satisfaction import submit_answer
+from services.monitoring.metrics import FAILED, outcome_of
 from services.transaction import transaction
-
-FAILURES = frozenset({"INTERNAL", "SERVICE_UNAVAILABLE"})
-"""Codes of errors that are ours: what an HTTP service answers 5xx for."""
 
 
 @strawberry.type
@@ -69,6 +67,6 @@ def count_request(counts: RequestCounts, seen: Observation) -> None:
     Subscriptions last for as long as the client likes; what never became an operation is whatever
     strangers send.
     """
-    is_failure = seen.code in FAILURES
+    is_failure = outcome_of(seen.code) == FAILED
     if seen.kind in (OperationType.QUERY, OperationType.MUTATION) or is_failure:
         counts.count(seen.duration_s, is_failure=is_failure)

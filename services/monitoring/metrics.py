@@ -33,6 +33,7 @@ EXCHANGES = "exchanges"
 _DURATIONS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 _JOB_DURATIONS_S = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3_600.0)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+FAILED = "failed"
 _FAILURES = frozenset({"INTERNAL", "SERVICE_UNAVAILABLE"})
 
 
@@ -68,7 +69,7 @@ def outcome_of(code: str | None) -> str:
     """
     if code is None:
         return "ok"
-    return "failed" if code in _FAILURES else "refused"
+    return FAILED if code in _FAILURES else "refused"
 
 
 class Metrics:
