@@ -161,8 +161,8 @@ class Operations:
     ) -> ExecutionResult | list[GraphQLError]:
         """Run a query or mutation; a list of errors means that it never started.
 
-        `leaving` returns when nobody waits for it any more. Raises OperationRefused when it is
-        given up, for that or because it takes too long.
+        `leaving` returns when nobody waits for it any more. Raises ClientDisconnect when it is
+        given up for that, OperationRefused when it takes too long.
         """
         executor = self._build_executor(prepared, request, context)
         if isinstance(executor, list):

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
+from starlette.requests import ClientDisconnect
+
 from resolvers.transport_errors import SERVICE_UNAVAILABLE, OperationRefused
 
 Leaving: TypeAlias = Callable[[], Awaitable[None]]
@@ -27,7 +29,7 @@ TOO_SLOW: Final = (
 async def patience(limit_s: float, leaving: Leaving | None) -> AsyncGenerator[None]:
     """Cancel what the block awaits after `limit_s`, or when `leaving` returns.
 
-    Raises OperationRefused then.
+    Raises OperationRefused for the one, ClientDisconnect for the other: that is no failure of ours.
     """
     watching: set[asyncio.Task[None]] = set()
     timer: asyncio.TimerHandle | None = None
@@ -42,6 +44,8 @@ async def patience(limit_s: float, leaving: Leaving | None) -> AsyncGenerator[No
     except TimeoutError as error:
         if not limit.expired():
             raise
+        if any(task.done() for task in watching):
+            raise ClientDisconnect from error
         raise OperationRefused(SERVICE_UNAVAILABLE, TOO_SLOW) from error
     finally:
         if timer is not None:
