@@ -41,8 +41,10 @@ while count do
     if short == 0 then
         for bucket = 1, count do
             local after = full_at[bucket]
-            redis.call('SET', KEYS[key + bucket], string.format('%.0f', after),
-                       'PX', math.ceil((after - now) / 1000))
+            if after > now then
+                redis.call('SET', KEYS[key + bucket], string.format('%.0f', after),
+                           'PX', math.ceil((after - now) / 1000))
+            end
         end
     else
         table.insert(refused, {ask, short - 1, wait})

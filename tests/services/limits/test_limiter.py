@@ -99,6 +99,19 @@ async def test_buckets_go_by_themselves(processes: tuple[Limiter, Limiter], redi
     assert 0 < await redis.pttl("{limits}:few:bob") <= NEVER_S * 1_000 / 5
 
 
+async def test_what_takes_nothing_is_let_in(
+    processes: tuple[Limiter, Limiter], redis: Redis
+) -> None:
+    """Such as an operation that costs nothing: also by a full bucket, and among others."""
+    here, _ = processes
+    with capture_logs() as lines:
+        takes = [Take("few", "alice", tokens) for tokens in (0, 5, 0)]
+        assert await asyncio.gather(*(refusal(here, take) for take in takes)) == [None] * 3
+        assert await refusal(here, Take("few", "bob", 0)) is None
+    assert lines == []
+    assert await redis.keys("{limits}:few:*") == ["{limits}:few:alice"]
+
+
 async def test_a_limit_that_is_off_is_not_counted(redis: Redis) -> None:
     async with open_limiter(redis, {}) as limiter:
         assert await refusal(limiter, Take("few", "alice", 99), moves_value=True) is None
@@ -131,7 +144,7 @@ class _Pails:
 
 
 _takes = st.lists(
-    st.builds(Take, st.sampled_from(["few", "more"]), st.sampled_from("ab"), st.integers(1, 7)),
+    st.builds(Take, st.sampled_from(["few", "more"]), st.sampled_from("ab"), st.integers(0, 7)),
     min_size=1,
     max_size=4,
     unique_by=lambda take: take[:2],
