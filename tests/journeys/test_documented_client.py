@@ -38,9 +38,8 @@ process.stdin.on("end", () => process.exit(0)).resume();
 
 def documented(address: str) -> str:
     """The sample, for a mall at this address."""
-    (sample,) = re.findall(
-        r"```js\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL
-    )
+    samples = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL)
+    (sample,) = (each for each in samples if "graphql-ws" in each)
     assert "wss://mall.example.com" in sample
     return sample.replace("wss://mall.example.com", address.replace("http", "ws"))
 
