@@ -207,6 +207,8 @@ def test_every_name_has_one_form() -> None:
         "import",
         "lift",
         "redeem",
+        "reject",
+        "release",
         "run",
         "save",
         "set",
