@@ -201,6 +201,7 @@ async def test_settling_that_is_cut_off_has_left_its_beginning(
 def test_every_name_has_one_form() -> None:
     """Verb first, in snake_case."""
     verbs = {
+        "acknowledge",
         "adjust",
         "broadcast",
         "erase",
