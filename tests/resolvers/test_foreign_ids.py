@@ -54,6 +54,7 @@ _NODE = """node(id: $id) {
   ... on PushRecord { title payload }
   ... on Share { code url }
 }"""
+_HELD = 'pointsRecordId: $id, reason: "looked into", idempotencyKey: "k"'
 _EVENT = '{eventId: "1", userId: $id, type: "x", occurredAt: "2026-11-20T03:00:00Z"}'
 
 
@@ -95,6 +96,21 @@ USES = {
     ),
     "acknowledgeAlert(input.alertId)": _operator_use(
         "Alert", _mutation("acknowledgeAlert", "alertId: $id"), "AcknowledgeAlertSuccess"
+    ),
+    "heldPoints(userId)": _operator_use(
+        "User", "heldPoints(userId: $id) { nodes { points } }", FOUND
+    ),
+    "releaseHeldPoints(input.pointsRecordId)": _operator_use(
+        "PointsRecord", _mutation("releaseHeldPoints", _HELD), "InvalidState"
+    ),
+    "rejectHeldPoints(input.pointsRecordId)": _operator_use(
+        "PointsRecord", _mutation("rejectHeldPoints", _HELD), "InvalidState"
+    ),
+    "submitSatisfaction(input.exchangeId)": _member_use(
+        "Exchange",
+        "submitSatisfaction(input: {score: 9, exchangeId: $id}) { __typename }",
+        "InvalidInput",
+        "InvalidInput",
     ),
     "completeTask(input.taskId)": _member_use(
         "Task",
