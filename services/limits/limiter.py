@@ -18,18 +18,22 @@ from services.errors import MallError
 from services.limits.alone import Alone
 from services.limits.bucket import TAKE
 from services.limits.rates import Rate, Take
+from services.monitoring.log_context import detached
 from services.transaction import is_store_away
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_AT_ONCE: Final = 200
 """Asks of one round trip: Redis does nothing else meanwhile."""
-_RETRY_S: Final = 1.0
+RETRY_S: Final = 1.0
+"""How often it is asked whether a Redis that was away counts again."""
 _US: Final = 1_000_000
 
 # One hash tag, so that a cluster keeps all buckets where one script reaches them: those of a member
 # and of an address are taken together or not at all.
 _KEY: Final = "{limits}:"
+# A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
+_PROBE: Final = "1 1000 1000000"
 
 
 class LimitExceeded(MallError):
@@ -49,10 +53,13 @@ class _Ask(NamedTuple):
 class Limiter:
     """The limits of a mall, as one process holds everybody to them."""
 
-    def __init__(self, redis: Redis, rates: Mapping[str, Rate]) -> None:
+    def __init__(
+        self, redis: Redis, rates: Mapping[str, Rate], *, retry_s: float = RETRY_S
+    ) -> None:
         """`rates` are the limits that hold: others are not counted."""
         self._redis = redis
         self._rates = rates
+        self._retry_s = retry_s
         self._alone = Alone(rates)
         self._waiting: list[_Ask] = []
         self._runner: asyncio.Task[None] | None = None
@@ -84,7 +91,7 @@ class Limiter:
         ask = _Ask(takes, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
         return await ask.answer
 
     async def _run(self) -> None:
@@ -119,17 +126,21 @@ class Limiter:
     def _go_on_alone(self, error: Exception) -> None:
         trace = None if is_store_away(error) else error
         _log.warning("limits_counted_alone", cause=repr(error), exc_info=trace)
-        self._return = asyncio.create_task(self._await_return())
+        self._return = detached(self._await_return())
 
     async def _await_return(self) -> None:
-        """Ask now and then whether Redis is back, so that no request has to find it out."""
+        """Ask now and then whether Redis is back, so that no request has to find it out.
+
+        By what it is needed for: one that is there may refuse scripts or writes all the same. What
+        was counted here stays so, or whoever comes as often as Redis goes would have it all anew.
+        """
         while True:
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(self._retry_s)
             with suppress(Exception):
-                await self._redis.ping()
+                await self._redis.eval(TAKE, 1, f"{_KEY}probe", _PROBE)
                 break
         self._return = None
-        self._alone.forget()
+        self._alone.drop_full()
         _log.info("limits_counted_together")
 
     async def aclose(self) -> None:
@@ -152,9 +163,11 @@ def _exceeded(limit: str, wait_us: int) -> LimitExceeded:
 
 
 @asynccontextmanager
-async def open_limiter(redis: Redis, rates: Mapping[str, Rate]) -> AsyncGenerator[Limiter]:
+async def open_limiter(
+    redis: Redis, rates: Mapping[str, Rate], *, retry_s: float = RETRY_S
+) -> AsyncGenerator[Limiter]:
     """The limits for as long as a process runs."""
-    limiter = Limiter(redis, rates)
+    limiter = Limiter(redis, rates, retry_s=retry_s)
     try:
         yield limiter
     finally:
