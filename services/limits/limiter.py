@@ -6,7 +6,7 @@ goes on without limits, and what moves value as slowly as this process can vouch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -45,6 +45,10 @@ class LimitExceeded(MallError):
         self.retry_after_s = retry_after_s
 
 
+def _not_counted(_limit: str) -> None:
+    """Nobody wants to know."""
+
+
 class _Ask(NamedTuple):
     takes: Sequence[Take]
     answer: asyncio.Future[LimitExceeded | None]
@@ -54,16 +58,30 @@ class Limiter:
     """The limits of a mall, as one process holds everybody to them."""
 
     def __init__(
-        self, redis: Redis, rates: Mapping[str, Rate], *, retry_s: float = RETRY_S
+        self,
+        redis: Redis,
+        rates: Mapping[str, Rate],
+        observe: Callable[[str], None] = _not_counted,
+        *,
+        retry_s: float = RETRY_S,
     ) -> None:
-        """`rates` are the limits that hold: others are not counted."""
+        """`rates` are the limits that hold: others are not counted.
+
+        `observe` is told of each refusal by which limit.
+        """
         self._redis = redis
         self._rates = rates
+        self._observe = observe
         self._retry_s = retry_s
         self._alone = Alone(rates)
         self._waiting: list[_Ask] = []
         self._runner: asyncio.Task[None] | None = None
         self._return: asyncio.Task[None] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis was away when it was last asked."""
+        return self._return is not None
 
     async def take(self, takes: Sequence[Take], *, moves_value: bool) -> None:
         """Take all of these or none; raises LimitExceeded.
@@ -74,18 +92,17 @@ class Limiter:
         held = [each for each in takes if each.limit in self._rates]
         if not held:
             return
-        if self._return is None:
-            refusal = await self._ask(held)
-            if refusal is not None:
-                raise refusal
+        refusal = None if self.is_alone else await self._ask(held)
         # Redis may have gone away while it was asked.
-        if self._return is not None and moves_value:
-            self._refuse(self._alone.take(held))
+        if refusal is None and self.is_alone and moves_value:
+            refusal = self._ask_alone(held)
+        if refusal is not None:
+            self._observe(refusal.limit)
+            raise refusal
 
-    @staticmethod
-    def _refuse(short: tuple[str, int] | None) -> None:
-        if short is not None:
-            raise _exceeded(*short)
+    def _ask_alone(self, takes: Sequence[Take]) -> LimitExceeded | None:
+        short = self._alone.take(takes)
+        return None if short is None else _exceeded(*short)
 
     async def _ask(self, takes: Sequence[Take]) -> LimitExceeded | None:
         ask = _Ask(takes, asyncio.get_running_loop().create_future())
@@ -164,10 +181,14 @@ def _exceeded(limit: str, wait_us: int) -> LimitExceeded:
 
 @asynccontextmanager
 async def open_limiter(
-    redis: Redis, rates: Mapping[str, Rate], *, retry_s: float = RETRY_S
+    redis: Redis,
+    rates: Mapping[str, Rate],
+    observe: Callable[[str], None] = _not_counted,
+    *,
+    retry_s: float = RETRY_S,
 ) -> AsyncGenerator[Limiter]:
-    """The limits for as long as a process runs."""
-    limiter = Limiter(redis, rates, retry_s=retry_s)
+    """The limits for as long as a process runs; see `Limiter`."""
+    limiter = Limiter(redis, rates, observe, retry_s=retry_s)
     try:
         yield limiter
     finally:
