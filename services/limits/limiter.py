@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from redis.asyncio import Redis
 
+from models.stores import NAMESPACE
 from services.errors import MallError
 from services.limits.alone import Alone
 from services.limits.bucket import TAKE
@@ -29,9 +30,7 @@ RETRY_S: Final = 1.0
 """How often it is asked whether a Redis that was away counts again."""
 _US: Final = 1_000_000
 
-# One hash tag, so that a cluster keeps all buckets where one script reaches them: those of a member
-# and of an address are taken together or not at all.
-_KEY: Final = "{limits}:"
+_KEY: Final = f"{NAMESPACE}:limits:"
 # A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
 _PROBE: Final = "1 1000 1000000"
 

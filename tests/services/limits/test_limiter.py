@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from models.stores import create_redis
+from models.stores import NAMESPACE, create_redis
 from services.limits.limiter import Limiter, open_limiter
 from services.limits.rates import Rate, Take, rates_of
 from settings import LimitSettings, SettingsError, StoreSettings
 from tests.services.limits.conftest import NEVER_S, RATES, refusal
+
+_KEY = f"{NAMESPACE}:limits:"
 
 
 @pytest.fixture
@@ -68,8 +70,8 @@ async def test_more_than_a_bucket_takes_a_whole_one(processes: tuple[Limiter, Li
 async def test_buckets_go_by_themselves(processes: tuple[Limiter, Limiter], redis: Redis) -> None:
     """As soon as they are full: who asks seldom leaves nothing behind."""
     await processes[0].take([Take("soon", "alice"), Take("few", "bob")], moves_value=False)
-    assert 0 < await redis.pttl("{limits}:soon:alice") <= 1_000
-    assert 0 < await redis.pttl("{limits}:few:bob") <= NEVER_S * 1_000 / 5
+    assert 0 < await redis.pttl(f"{_KEY}soon:alice") <= 1_000
+    assert 0 < await redis.pttl(f"{_KEY}few:bob") <= NEVER_S * 1_000 / 5
 
 
 async def test_what_takes_nothing_is_let_in(
@@ -82,13 +84,13 @@ async def test_what_takes_nothing_is_let_in(
         assert await asyncio.gather(*(refusal(here, take) for take in takes)) == [None] * 3
         assert await refusal(here, Take("few", "bob", 0)) is None
     assert lines == []
-    assert await redis.keys("{limits}:few:*") == ["{limits}:few:alice"]
+    assert await redis.keys(f"{_KEY}few:*") == [f"{_KEY}few:alice"]
 
 
 async def test_a_limit_that_is_off_is_not_counted(redis: Redis) -> None:
     async with open_limiter(redis, {}) as limiter:
         assert await refusal(limiter, Take("few", "alice", 99), moves_value=True) is None
-    assert await redis.keys("{limits}*") == []
+    assert await redis.keys(f"{_KEY}*") == []
 
 
 async def test_who_has_gone_keeps_nobody_waiting(processes: tuple[Limiter, Limiter]) -> None:
