@@ -15,13 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.job import Job, Queue
+from models.stores import NAMESPACE
 from settings import Settings, SettingsError
 
 Perform = Callable[[str, Sequence[int]], None]
 """Runs the rows of one message; blocks until they are done."""
 
-# The braces keep all keys in one slot of a Redis Cluster.
-_NAMESPACE = "{points-mall}"
 # With Dramatiq's defaults a killed worker's messages were not seen again in 200 s.
 _HEARTBEAT_TIMEOUT_MS = 15_000
 _MAINTENANCE_CHANCE = 100_000  # of a million commands
@@ -45,7 +44,7 @@ def open_broker(settings: Settings) -> Broker:
     )
     return RedisBroker(
         client=client,
-        namespace=_NAMESPACE,
+        namespace=NAMESPACE,
         heartbeat_timeout=_HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=_MAINTENANCE_CHANCE,
         middleware=[],

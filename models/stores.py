@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -21,6 +21,9 @@ from sqlalchemy.ext.asyncio import (
 
 from settings import SettingsError, StoreSettings
 
+NAMESPACE: Final = "{points-mall}"
+"""What every key in Redis begins with, and every channel, whoever else has keys there. The braces
+keep all in one slot of a Redis Cluster, where scripts reach them together."""
 _SHARE_OF_WRITES, _SHARE_OF_BULK = 0.3, 0.2
 
 

@@ -105,8 +105,9 @@ async def open_mall(settings: Settings, clock: Clock = system_clock) -> AsyncGen
         open_stores(settings.stores, rules) as stores,
         open_metrics(settings, stores) as metrics,
         open_tracer(settings, stores.engine) as tracer,
-        open_limiter(stores.redis, rates_of(settings.limits)) as limiter,
+        open_limiter(stores.redis, rates_of(settings.limits), metrics.count_refusal) as limiter,
     ):
+        metrics.samples.append(lambda: metrics.counted_alone.set(limiter.is_alone))
         captcha = CaptchaVerifier(settings.captcha)
         tokens = TokenVerifier(settings.access)
         movements = Movements(stores, clock, settings.mall.zone)

@@ -12,6 +12,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from models.stores import NAMESPACE
+
 LIFETIME_S: Final = 7 * 86_400
 PLACES: Final = 8_192
 MAX_BYTES: Final = 16 * 1024
@@ -53,4 +55,4 @@ class PersistedTexts:
 
 
 def _place(digest: str) -> str:
-    return f"persisted:{int(digest[:8], 16) % PLACES}"
+    return f"{NAMESPACE}:persisted:{int(digest[:8], 16) % PLACES}"

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from models.leaderboard import LeaderboardPeriod
+from models.stores import NAMESPACE
 from services.calendar import day_start, local_day, month_start, next_month_start, week_start
 
-NAMESPACE = "{points-mall}"  # the braces keep all keys in one slot of a Redis Cluster
 CHANNEL = f"{NAMESPACE}:moved"
 """Where commits are announced: JSON, {"users": [ids], "ranked": bool}, and "profiles": true if the
 name, picture or level of anybody may be another."""

@@ -49,9 +49,9 @@ class Alone:
             self._keep(after, now_us)
         return short
 
-    def forget(self) -> None:
-        """All are full again: Redis counts."""
-        self._full_at_us.clear()
+    def drop_full(self) -> None:
+        """Keep what is not full yet, and only that."""
+        self._drop_full(self._clock_ns() // 1_000)
 
     def _keep(self, after: Mapping[tuple[str, str], int], now_us: int) -> None:
         if len(self._full_at_us) + len(after) > MOST_BUCKETS:
@@ -64,4 +64,7 @@ class Alone:
         """Drop what is full again; not for every request that finds no room."""
         if now_us - self._swept_at_us >= _SWEEP_US:
             self._swept_at_us = now_us
-            self._full_at_us = {key: at for key, at in self._full_at_us.items() if at > now_us}
+            self._drop_full(now_us)
+
+    def _drop_full(self, now_us: int) -> None:
+        self._full_at_us = {key: at for key, at in self._full_at_us.items() if at > now_us}

@@ -28,6 +28,7 @@ VALUE: Final[Mapping[str, tuple[str, ...]]] = {
 """Mutations that move value: what a member may ask for counts against limits of its own."""
 
 OTHER: Final[Mapping[str, tuple[str, ...]]] = {
+    "acknowledgeAlert": (),
     "adjustStock": (),
     "broadcastPush": (),
     "createShare": ("shares",),
@@ -40,6 +41,7 @@ OTHER: Final[Mapping[str, tuple[str, ...]]] = {
     "saveTask": (),
     "setExperimentStatus": (),
     "setWished": (),
+    "submitSatisfaction": (),
     "suspendUser": (),
     "unregisterDevice": (),
     "updateProfile": (),

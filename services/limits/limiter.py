@@ -6,7 +6,7 @@ goes on without limits, and what moves value as slowly as this process can vouch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -14,22 +14,25 @@ from typing import Any, Final, NamedTuple
 import structlog
 from redis.asyncio import Redis
 
+from models.stores import NAMESPACE
 from services.errors import MallError
 from services.limits.alone import Alone
 from services.limits.bucket import TAKE
 from services.limits.rates import Rate, Take
+from services.monitoring.log_context import detached
 from services.transaction import is_store_away
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_AT_ONCE: Final = 200
 """Asks of one round trip: Redis does nothing else meanwhile."""
-_RETRY_S: Final = 1.0
+RETRY_S: Final = 1.0
+"""How often it is asked whether a Redis that was away counts again."""
 _US: Final = 1_000_000
 
-# One hash tag, so that a cluster keeps all buckets where one script reaches them: those of a member
-# and of an address are taken together or not at all.
-_KEY: Final = "{limits}:"
+_KEY: Final = f"{NAMESPACE}:limits:"
+# A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
+_PROBE: Final = "1 1000 1000000"
 
 
 class LimitExceeded(MallError):
@@ -41,6 +44,10 @@ class LimitExceeded(MallError):
         self.retry_after_s = retry_after_s
 
 
+def _not_counted(_limit: str) -> None:
+    """Nobody wants to know."""
+
+
 class _Ask(NamedTuple):
     takes: Sequence[Take]
     answer: asyncio.Future[LimitExceeded | None]
@@ -49,14 +56,31 @@ class _Ask(NamedTuple):
 class Limiter:
     """The limits of a mall, as one process holds everybody to them."""
 
-    def __init__(self, redis: Redis, rates: Mapping[str, Rate]) -> None:
-        """`rates` are the limits that hold: others are not counted."""
+    def __init__(
+        self,
+        redis: Redis,
+        rates: Mapping[str, Rate],
+        observe: Callable[[str], None] = _not_counted,
+        *,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        """`rates` are the limits that hold: others are not counted.
+
+        `observe` is told of each refusal by which limit.
+        """
         self._redis = redis
         self._rates = rates
+        self._observe = observe
+        self._retry_s = retry_s
         self._alone = Alone(rates)
         self._waiting: list[_Ask] = []
         self._runner: asyncio.Task[None] | None = None
         self._return: asyncio.Task[None] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether Redis was away when it was last asked."""
+        return self._return is not None
 
     async def take(self, takes: Sequence[Take], *, moves_value: bool) -> None:
         """Take all of these or none; raises LimitExceeded.
@@ -67,24 +91,23 @@ class Limiter:
         held = [each for each in takes if each.limit in self._rates]
         if not held:
             return
-        if self._return is None:
-            refusal = await self._ask(held)
-            if refusal is not None:
-                raise refusal
+        refusal = None if self.is_alone else await self._ask(held)
         # Redis may have gone away while it was asked.
-        if self._return is not None and moves_value:
-            self._refuse(self._alone.take(held))
+        if refusal is None and self.is_alone and moves_value:
+            refusal = self._ask_alone(held)
+        if refusal is not None:
+            self._observe(refusal.limit)
+            raise refusal
 
-    @staticmethod
-    def _refuse(short: tuple[str, int] | None) -> None:
-        if short is not None:
-            raise _exceeded(*short)
+    def _ask_alone(self, takes: Sequence[Take]) -> LimitExceeded | None:
+        short = self._alone.take(takes)
+        return None if short is None else _exceeded(*short)
 
     async def _ask(self, takes: Sequence[Take]) -> LimitExceeded | None:
         ask = _Ask(takes, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = detached(self._run())
         return await ask.answer
 
     async def _run(self) -> None:
@@ -119,17 +142,21 @@ class Limiter:
     def _go_on_alone(self, error: Exception) -> None:
         trace = None if is_store_away(error) else error
         _log.warning("limits_counted_alone", cause=repr(error), exc_info=trace)
-        self._return = asyncio.create_task(self._await_return())
+        self._return = detached(self._await_return())
 
     async def _await_return(self) -> None:
-        """Ask now and then whether Redis is back, so that no request has to find it out."""
+        """Ask now and then whether Redis is back, so that no request has to find it out.
+
+        By what it is needed for: one that is there may refuse scripts or writes all the same. What
+        was counted here stays so, or whoever comes as often as Redis goes would have it all anew.
+        """
         while True:
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(self._retry_s)
             with suppress(Exception):
-                await self._redis.ping()
+                await self._redis.eval(TAKE, 1, f"{_KEY}probe", _PROBE)
                 break
         self._return = None
-        self._alone.forget()
+        self._alone.drop_full()
         _log.info("limits_counted_together")
 
     async def aclose(self) -> None:
@@ -152,9 +179,15 @@ def _exceeded(limit: str, wait_us: int) -> LimitExceeded:
 
 
 @asynccontextmanager
-async def open_limiter(redis: Redis, rates: Mapping[str, Rate]) -> AsyncGenerator[Limiter]:
-    """The limits for as long as a process runs."""
-    limiter = Limiter(redis, rates)
+async def open_limiter(
+    redis: Redis,
+    rates: Mapping[str, Rate],
+    observe: Callable[[str], None] = _not_counted,
+    *,
+    retry_s: float = RETRY_S,
+) -> AsyncGenerator[Limiter]:
+    """The limits for as long as a process runs; see `Limiter`."""
+    limiter = Limiter(redis, rates, observe, retry_s=retry_s)
     try:
         yield limiter
     finally:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from redis.asyncio import Redis
 
+from models.stores import NAMESPACE
 from services.bulk import in_pieces
 from services.transaction import is_store_away
 
@@ -29,9 +30,8 @@ _KEPT_S: Final = 3600
 """For so long Redis keeps the counts of a holder of whom nothing is heard."""
 _COMMANDS_AT_ONCE: Final = 500
 
-# All keys have one hash tag, so that a cluster keeps them where one script reaches them.
-_PROCESSES_KEY: Final = "{connections}:processes"
-_HOLDER_KEY: Final = "{connections}:of:"
+_PROCESSES_KEY: Final = f"{NAMESPACE}:connections:processes"
+_HOLDER_KEY: Final = f"{NAMESPACE}:connections:of:"
 
 # Redis tells the time: the clocks of the processes' machines need not agree.
 _LIVE = """

@@ -18,6 +18,7 @@ from prometheus_client import (
 
 from models.catalogue import ExchangeItemType
 from services.announcements import noted
+from services.limits.rates import RATES
 from services.monitoring.labels import (
     MOST_NAMES,
     NO_OPERATION,
@@ -85,6 +86,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, str], Any] = {}
         self._make_business()
         self._make_serving()
+        self._make_limits()
         self._make_jobs()
 
     def _make_business(self) -> None:
@@ -132,6 +134,16 @@ class Metrics:
         )
         self.database_connections = self._gauge(
             "database_connections", "Connections to PostgreSQL.", "state"
+        )
+
+    def _make_limits(self) -> None:
+        self._refusals = self._counter(
+            "limit_refusals_total", "What was refused for being asked too often.", "limit"
+        )
+        for limit in RATES:  # there at 0, so that the first refusal is an increase
+            self._refusals.labels(limit)
+        self.counted_alone = self._gauge(
+            "limits_counted_alone", "Processes that count limits by themselves: Redis is away."
         )
 
     def _make_jobs(self) -> None:
@@ -190,6 +202,10 @@ class Metrics:
         (self._known if request.is_known else self._new).inc()
         if request.code is not None:
             self.errors.labels(request.code).inc()
+
+    def count_refusal(self, limit: str) -> None:
+        """Count what a limit, one of `RATES`, refused."""
+        self._refusals.labels(limit).inc()
 
     def desk(self, name: str) -> Callable[[int, Sequence[float]], None]:
         """What counts the batches of one desk (`services.group_commit.Observe`)."""

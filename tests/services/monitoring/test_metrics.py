@@ -30,6 +30,8 @@ MEASURED = {
     "group_commit_batch_size": "histogram",
     "job_duration_seconds": "histogram",
     "jobs": "counter",
+    "limit_refusals": "counter",
+    "limits_counted_alone": "gauge",
     "points_exchanged": "counter",
     "points_issued": "counter",
     "push_records": "counter",
