@@ -42,7 +42,7 @@ async def _tell(session: AsyncSession, mall: Mall, payloads: Sequence[Payload]) 
 
 async def _measure(mall: Mall, _payload: Payload) -> bool:
     async with transaction(mall.stores.bulk) as session:
-        await measure_figures(session, mall.clock())
+        await measure_figures(session, mall.clock(), mall.zone)
     return False
 
 

@@ -25,7 +25,7 @@ from services.job_claims import Claim, claim_row, close_claimed, give_back, hold
 from services.mall import Mall
 from services.monitoring.log_context import add_facts
 from services.monitoring.metrics import JobOutcome
-from services.outbox import Message, lock_open, mark_done, note_failure, note_not_sent
+from services.outbox import Message, lock_open, mark_done, note_failure, note_not_begun
 from services.transaction import Contended, is_store_away, reading, transaction
 
 MOST_ATTEMPTS = 10
@@ -170,7 +170,7 @@ class Runner:
         with suppress(ServiceUnavailable):  # they fall due again by themselves, later
             async with transaction(self.mall.stores.write) as session:
                 if claim is None:
-                    await note_not_sent(session, ids, due_at)
+                    await note_not_begun(session, ids, due_at)
                 else:
                     await give_back(session, claim, due_at)
 

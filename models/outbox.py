@@ -14,9 +14,9 @@ _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 class OutboxMessage(Base):
     """One job that a transaction asked for; done when `done_at` is set.
 
-    It is sent (again) when `due_at` has come; `sent_at` says that it is with the broker or a
-    worker now, `claim` that one worker has it, outside of a transaction. A job that failed for
-    good has `failed_at` and stays until it is retried.
+    It is sent (again) when `due_at` has come; `sent_at` says since when it is with the broker or a
+    worker, sent again or not; `claim` that one worker has it, outside of a transaction. A job that
+    failed for good has `failed_at` and stays until it is retried.
     """
 
     __tablename__ = "outbox"

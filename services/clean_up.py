@@ -18,6 +18,8 @@ SUPPRESSED_PUSHES_KEPT = timedelta(days=30)
 """Members without a device have some every day, of which nobody heard."""
 PUSHES_KEPT = timedelta(days=400)
 """A year and a month: what a year is compared with is still there."""
+MEMBER_DAYS_KEPT = PUSHES_KEPT
+"""On which days members were seen: what those days came to is kept in `daily_figures`."""
 VISITS_KEPT = timedelta(days=2)
 """They are compared with others of the same day of the mall only, wherever its midnight is."""
 ROWS_A_BATCH = 5_000
@@ -59,6 +61,14 @@ _FORGET_VISITS = text(
     )
     """
 )
+_FORGET_MEMBER_DAYS = text(
+    """
+    DELETE FROM member_days WHERE (day, user_id) IN (
+        SELECT day, user_id FROM member_days
+        WHERE day < CAST(:before AS date) ORDER BY day LIMIT :limit
+    )
+    """
+)
 _FORGET_DELIVERIES = text("DELETE FROM push_deliveries WHERE push_id = ANY(CAST(:ids AS uuid[]))")
 _FORGET_PUSHES = text("DELETE FROM push_records WHERE id = ANY(CAST(:ids AS uuid[]))")
 
@@ -78,7 +88,11 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     devices: Any = await session.execute(
         _FORGET_DEVICE_USERS, {"before": now - timedelta(days=DEVICE_DAYS), "limit": ROWS_A_BATCH}
     )
-    return devices.rowcount + keys.rowcount + jobs + pushes + visits.rowcount or None
+    days: Any = await session.execute(
+        _FORGET_MEMBER_DAYS, {"before": (now - MEMBER_DAYS_KEPT).date(), "limit": ROWS_A_BATCH}
+    )
+    gone = (devices, days, keys, visits)
+    return sum(each.rowcount for each in gone) + jobs + pushes or None
 
 
 async def _forget_pushes(session: AsyncSession, which: TextClause, before: datetime) -> int:

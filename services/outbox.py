@@ -25,10 +25,13 @@ _IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 IS_UP = f"{_IS_OPEN} AND (sent_at IS NOT NULL OR due_at <= :now)"
 """Open, and not waiting: a late copy of a message must not skip the pause after a failure."""
 
-# A row is taken by one relay only, and no relay waits for another.
+# A row is taken by one relay only, and no relay waits for another. Sent again, a row that nobody
+# has begun keeps the time since when it waits for a worker: that is how long jobs are late.
 _TAKE_DUE = text(
     f"""
-    UPDATE outbox SET sent_at = :now, due_at = :due_again, claim = NULL
+    UPDATE outbox
+    SET sent_at = CASE WHEN claim IS NULL THEN coalesce(sent_at, :now) ELSE :now END,
+        due_at = :due_again, claim = NULL
     FROM (
         SELECT due.id
         FROM unnest(CAST(:jobs AS text[]), CAST(:most AS bigint[])) AS wanted(job, most)
@@ -72,7 +75,14 @@ _DONE = text(
     WHERE id = ANY(CAST(:ids AS bigint[])) AND {_IS_OPEN}
     """
 )
-_NOT_SENT = text(
+_STILL_DUE = text(
+    f"""
+    UPDATE outbox SET due_at = :now
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND claim IS NULL AND sent_at IS NOT NULL
+      AND {_IS_OPEN}
+    """
+)
+_NOT_BEGUN = text(
     f"""
     UPDATE outbox SET due_at = :due_at, sent_at = NULL
     WHERE id = ANY(CAST(:ids AS bigint[])) AND claim IS NULL AND sent_at IS NOT NULL
@@ -190,9 +200,14 @@ async def mark_done(session: AsyncSession, ids: Sequence[int], now: datetime) ->
     await session.execute(_DONE, {"ids": list(ids), "now": now})
 
 
-async def note_not_sent(session: AsyncSession, ids: Sequence[int], due_at: datetime) -> None:
-    """Let rows fall due then that were taken and could not be sent, or not be begun."""
-    await session.execute(_NOT_SENT, {"ids": list(ids), "due_at": due_at})
+async def note_not_sent(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
+    """Let rows fall due at once that were taken and could not be sent: they go on waiting."""
+    await session.execute(_STILL_DUE, {"ids": list(ids), "now": now})
+
+
+async def note_not_begun(session: AsyncSession, ids: Sequence[int], due_at: datetime) -> None:
+    """Let rows fall due then whose job was interrupted and has changed nothing."""
+    await session.execute(_NOT_BEGUN, {"ids": list(ids), "due_at": due_at})
 
 
 async def note_failure(

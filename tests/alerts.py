@@ -90,3 +90,16 @@ async def add_alert(mall: Mall, kind: AlertKind = AlertKind.DEAD_JOBS) -> UUID:
     async with transaction(mall.stores.write) as session:
         await raise_alerts(session, [Sighting(kind, "something is wrong", {})], mall.clock())
     return (await alerts(mall))[-1].id
+
+
+async def note_days(mall: Mall) -> None:
+    """Write down for all who were ever seen that they were, as members, that day."""
+    await execute(
+        mall,
+        """
+        INSERT INTO member_days
+        SELECT CAST(last_login_at AT TIME ZONE :zone AS date), id FROM users
+        WHERE last_login_at IS NOT NULL ON CONFLICT DO NOTHING
+        """,
+        zone=mall.zone.key,
+    )

@@ -14,6 +14,7 @@ from services.mall import Mall, open_mall
 from services.outbox import enqueue
 from services.transaction import transaction
 from settings import MallSettings, ObservationSettings, Settings, SettingsError, StoreSettings
+from tests.alerts import note_days
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.factories import add_user, execute, give_points
@@ -75,6 +76,7 @@ async def test_figures_are_what_plain_sql_says(mall: Mall, client: Client) -> No
     for name in ("alice", "bob"):
         user_id = await add_user(mall, name, last_login_at=mall.clock())
         await give_points(mall, user_id, 300, expires_at=mall.clock() + timedelta(days=3))
+    await note_days(mall)
     async with transaction(mall.stores.write) as session:
         writes = Writes()
         enqueue(writes, "measure_figures", [{}], mall.clock())

@@ -5,17 +5,19 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.recommendations.driver import patient_driver
+
+_LONGEST_FILL_S = 600
+
 # What only the member can do, signed in. Whoever is seen is written down since revision 0028.
-_FILL = text(
-    """
+_FILL = """
     INSERT INTO member_days (day, user_id)
     SELECT day, user_id FROM check_ins
-    UNION SELECT (created_at AT TIME ZONE CAST(:zone AS text))::date, user_id FROM exchanges
-    UNION SELECT (opened_at AT TIME ZONE CAST(:zone AS text))::date, user_id FROM push_records
+    UNION SELECT (created_at AT TIME ZONE $1::text)::date, user_id FROM exchanges
+    UNION SELECT (opened_at AT TIME ZONE $1::text)::date, user_id FROM push_records
           WHERE opened_at IS NOT NULL
     ON CONFLICT DO NOTHING
-    """
-)
+"""
 
 
 async def recover_member_days(session: AsyncSession, zone: ZoneInfo) -> int:
@@ -23,5 +25,7 @@ async def recover_member_days(session: AsyncSession, zone: ZoneInfo) -> int:
 
     For the time before days were written down, and for what was lost: reads whole tables.
     """
-    result = await session.execute(_FILL, {"zone": zone.key})
-    return int(getattr(result, "rowcount", 0))
+    await session.execute(text("SELECT 1"))
+    driver = await patient_driver(session, _LONGEST_FILL_S)
+    status: str = await driver.execute(_FILL, zone.key, timeout=_LONGEST_FILL_S)
+    return int(status.rpartition(" ")[2])

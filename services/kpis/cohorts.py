@@ -12,8 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import day_start, local_day, month_start, next_month_start
+from services.recommendations.driver import patient_driver
 
 _LOCK_KEY = 0x636F686F7274  # "cohort"
+_LONGEST_COUNT_S = 600
 
 _LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _NEXT = text(
@@ -30,11 +32,10 @@ _NEXT = text(
 )
 _FORGET = text("DELETE FROM cohort_months WHERE month = CAST(:month AS date)")
 # A month always has a row of its own cohort: that says that it was counted.
-_KEEP = text(
-    """
+_KEEP = """
     WITH log AS (
         SELECT user_id, sequence, action, amount, details FROM points_audit_log
-        WHERE created_at >= :since AND created_at < :until
+        WHERE created_at >= $2 AND created_at < $3
     ), moved AS (
         SELECT CAST(details ->> 'lot' AS uuid) AS lot_id, amount AS granted,
                0 AS redeemed, 0 AS expired, 0 AS taken
@@ -50,17 +51,16 @@ _KEEP = text(
         FROM log JOIN lot_draws USING (user_id, sequence)
     ), of_cohorts AS (
         SELECT CAST(date_trunc('month', coalesce(available_at, created_at)
-                                        AT TIME ZONE CAST(:zone AS text)) AS date) AS cohort,
+                                        AT TIME ZONE $4::text) AS date) AS cohort,
                moved.*
         FROM moved JOIN points_records lot ON lot.id = lot_id WHERE lot.expires_at IS NOT NULL
-        UNION ALL SELECT CAST(:month AS date), NULL, 0, 0, 0, 0
+        UNION ALL SELECT $1::date, NULL, 0, 0, 0, 0
     )
     INSERT INTO cohort_months
         (cohort, month, granted_points, redeemed_points, expired_points, taken_points)
-    SELECT cohort, CAST(:month AS date), sum(granted), sum(redeemed), sum(expired), sum(taken)
+    SELECT cohort, $1::date, sum(granted), sum(redeemed), sum(expired), sum(taken)
     FROM of_cohorts GROUP BY cohort
-    """
-)
+"""
 _READ = text(
     """
     SELECT cohort, month, granted_points, redeemed_points, expired_points, taken_points
@@ -88,16 +88,15 @@ class Movement:
 
 
 async def keep_month(session: AsyncSession, month: date, zone: ZoneInfo) -> None:
-    """Count a month (its first day) that has ended, and keep that instead of what was kept."""
+    """Count a month (its first day) that has ended, and keep that instead of what was kept.
+
+    It is one statement over a month of the log, which may take its time.
+    """
     await session.execute(_LOCK)
     await session.execute(_FORGET, {"month": month})
-    asked = {
-        "month": month,
-        "since": day_start(month, zone),
-        "until": day_start(next_month_start(month), zone),
-        "zone": zone.key,
-    }
-    await session.execute(_KEEP, asked)
+    since, until = day_start(month, zone), day_start(next_month_start(month), zone)
+    driver = await patient_driver(session, _LONGEST_COUNT_S)
+    await driver.execute(_KEEP, month, since, until, zone.key, timeout=_LONGEST_COUNT_S)
 
 
 async def keep_next_month(session: AsyncSession, now: datetime, zone: ZoneInfo) -> date | None:

@@ -16,8 +16,7 @@ def exchange_rate(exchanging_members: int, active_members: int) -> float | None:
     """The share of active members who exchanged; None when nobody was active.
 
     Both are counted once each over the same days: members with an exchange that was placed then and
-    is not cancelled, and members who were seen then (`users.last_login_at`, `member_days`) or have
-    such an exchange.
+    is not cancelled, and members who were seen then (`member_days`) or have such an exchange.
     """
     return share(exchanging_members, active_members)
 

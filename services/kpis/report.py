@@ -13,6 +13,7 @@ from services.errors import BadInput
 from services.kpis.figures import Figures, days_asked, read_figures
 from services.kpis.rates import RATE_DAYS, exchange_rate, expiry_rate, share
 from services.kpis.requests import Service, read_service
+from services.kpis.roll_up import known_from
 from services.kpis.satisfaction import promoter_score
 from services.kpis.targets import Judged, judge
 
@@ -112,7 +113,6 @@ async def report(
     days = [each for each in known if first <= each.day <= last]
     before = [each for each in known if each.day < first]
     average, previous = _daily_active(days[:compared]), _daily_active(before)
-    exchanging, active = await _members(session, end, zone)
     period = days_asked(first, last, zone)
     balances = (await session.execute(_BALANCES)).scalar_one()
     return Report(
@@ -121,7 +121,7 @@ async def report(
         days=days,
         daily_active_users=average,
         daily_active_users_change=average / previous - 1 if previous else None,
-        exchange_rate=exchange_rate(exchanging, active),
+        exchange_rate=await _exchange_rate(session, end, known_from(now, zone), zone),
         net_promoter_score=await promoter_score(session, period["since"], period["until"]),
         service=await read_service(session, first, last),
         outstanding_points=balances - sum(each.net_points for each in known if each.day > last),
@@ -172,8 +172,12 @@ def _daily_active(days: Sequence[Figures]) -> float:
     return sum(each.active_members for each in days) / len(days) if days else 0.0
 
 
-async def _members(session: AsyncSession, end: date, zone: ZoneInfo) -> tuple[int, int]:
-    """Members who exchanged and who were active, in the days of a rate that end with `end`."""
-    asked = days_asked(end - timedelta(days=RATE_DAYS - 1), end, zone)
-    row = (await session.execute(_MEMBERS, asked)).one()
-    return row.exchanging, row.active
+async def _exchange_rate(
+    session: AsyncSession, end: date, known: date, zone: ZoneInfo
+) -> float | None:
+    """Of the days that end with `end`; None where it is forgotten who was seen on some of them."""
+    first = end - timedelta(days=RATE_DAYS - 1)
+    if first < known:
+        return None
+    row = (await session.execute(_MEMBERS, days_asked(first, end, zone))).one()
+    return exchange_rate(row.exchanging, row.active)

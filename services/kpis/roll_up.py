@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import local_day
-from services.clean_up import PUSHES_KEPT
+from services.clean_up import MEMBER_DAYS_KEPT, PUSHES_KEPT
 from services.kpis.figures import COLUMNS, COMPUTE, OPENED_WITHIN_DAYS, days_asked
 
 ROLL_UP_JOB = "roll_up_kpis"
@@ -22,13 +22,13 @@ _LOCK_KEY = 0x6B706973  # "kpis"
 
 # One after another: what was counted earlier must not be written over what was counted later.
 _LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
-_PUSHES = ("pushes_sent", "pushes_opened")
+_FORGOTTEN = ("pushes_sent", "pushes_opened", "active_members", "completing_members")
 
 
 def _newer(name: str) -> str:
-    """What is kept of a figure: pushes are forgotten after a year, what they came to stays."""
-    if name in _PUSHES:
-        forgotten = "kept.day < CAST(:pushes_from AS date)"
+    """What is kept of a figure: pushes and visits are forgotten, what they came to stays."""
+    if name in _FORGOTTEN:
+        forgotten = "kept.day < CAST(:known_from AS date)"
         return f"{name} = CASE WHEN {forgotten} THEN kept.{name} ELSE excluded.{name} END"
     return f"{name} = excluded.{name}"
 
@@ -67,9 +67,13 @@ _FIRST = text("SELECT (min(created_at) AT TIME ZONE CAST(:zone AS text))::date F
 async def keep_day(session: AsyncSession, day: date, now: datetime, zone: ZoneInfo) -> None:
     """Count a day that has ended, and keep what it came to instead of what was kept of it."""
     await session.execute(_LOCK)
-    pushes_from = local_day(now - PUSHES_KEPT, zone) + timedelta(days=2)
     asked = days_asked(day, day, zone)
-    await session.execute(_KEEP, {**asked, "now": now, "pushes_from": pushes_from})
+    await session.execute(_KEEP, {**asked, "now": now, "known_from": known_from(now, zone)})
+
+
+def known_from(now: datetime, zone: ZoneInfo) -> date:
+    """The first day of which nothing has been forgotten: of earlier ones only what was kept."""
+    return local_day(now - min(PUSHES_KEPT, MEMBER_DAYS_KEPT), zone) + timedelta(days=2)
 
 
 async def keep_next_day(session: AsyncSession, now: datetime, zone: ZoneInfo) -> date | None:

@@ -18,6 +18,8 @@ MEASUREMENT_VALID = timedelta(hours=1)
 """A measurement older than that says nothing of now: the figure is unknown."""
 MOST_COUNTED = 100_000
 """Waiting and failed jobs are counted up to here: more says no more, and would take long."""
+_MOST_LOOKED_AT = 1_000
+_IS_OPEN = "done_at IS NULL AND failed_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class Figures:
 
     Rates are shares, 0 to 1, as `services.kpis.rates` defines them, and None, too, where there is
     nothing to divide by. `largest_gain_1h` is what the member with the most earned in the last
-    hour, `largest_gainer_id` who that is. `outbox_waiting` and `failed_jobs` stop at
-    `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last asked for anything.
+    hour, `largest_gainer_id` who that is. `outbox_lag_s` is how long the row has waited that waits
+    longest: to be sent, or since it was first sent for a worker to begin. `outbox_waiting` and
+    `failed_jobs` stop at `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last
+    asked for anything.
     """
 
     members: int | None
@@ -50,8 +54,34 @@ class Figures:
     measured_at: datetime | None
 
 
-# A row that was sent and is not done falls due again: what waits is what is due by its index. The
-# jobs that tell of alerts are counted apart, or their failing would be an alert of its own.
+# Job by job, the first due first: what the limit leaves out has hardly waited longer. What a worker
+# has claimed, and keeps from falling due, waits no more, however long it takes.
+_WAITING = f"""
+    WITH RECURSIVE names AS (
+        SELECT min(job) AS job FROM outbox WHERE {_IS_OPEN}
+        UNION ALL
+        SELECT (SELECT min(job) FROM outbox WHERE {_IS_OPEN} AND job > names.job)
+        FROM names WHERE names.job IS NOT NULL
+    ), due AS (
+        SELECT FROM outbox WHERE due_at <= :now AND {_IS_OPEN} LIMIT {MOST_COUNTED}
+    )
+    SELECT (SELECT count(*) FROM due) + coalesce(sum(of_job.sent), 0)::bigint AS jobs,
+           min(of_job.since) AS oldest_at
+    FROM names CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE is_sent) AS sent, min(since) AS since FROM (
+            (SELECT false AS is_sent,
+                    CASE WHEN claim IS NULL THEN least(due_at, sent_at) ELSE due_at END AS since
+             FROM outbox WHERE outbox.job = names.job AND due_at <= :now AND {_IS_OPEN}
+             ORDER BY due_at LIMIT {_MOST_LOOKED_AT})
+            UNION ALL
+            (SELECT true, sent_at FROM outbox
+             WHERE outbox.job = names.job AND sent_at IS NOT NULL AND due_at > :now
+               AND claim IS NULL AND {_IS_OPEN}
+             LIMIT {MOST_COUNTED})
+        ) waits
+    ) of_job
+"""
+# The jobs that tell of alerts are counted apart, or their failing would be an alert of its own.
 _READ = text(
     f"""
     SELECT
@@ -63,10 +93,7 @@ _READ = text(
         (SELECT max(greatest(violations, found)) FROM ledger_checks
          WHERE completed_at IS NOT NULL OR found > 0) AS violations,
         (SELECT max(slot_at) FROM scheduled_jobs) AS slot_at
-    FROM (SELECT count(*) AS jobs, min(due_at) AS oldest_at
-          FROM (SELECT due_at FROM outbox
-                WHERE due_at <= :now AND done_at IS NULL AND failed_at IS NULL
-                LIMIT {MOST_COUNTED}) due) waiting
+    FROM ({_WAITING}) waiting
     CROSS JOIN (SELECT count(*) FILTER (WHERE job <> :deliver) AS jobs,
                        count(*) FILTER (WHERE job = :deliver) AS undelivered
                 FROM (SELECT job FROM outbox WHERE failed_at IS NOT NULL

@@ -18,14 +18,13 @@ from services.monitoring.alerts import AlertKind
 from services.monitoring.browse import NotedAlert, recent_alerts
 from services.monitoring.figures import Figures, read_figures
 from services.monitoring.log_context import detached
-from services.monitoring.rules import Thresholds
+from services.monitoring.rules import Thresholds, judge
 from services.transaction import reading
 
 GOOD_FOR_S = 2.0
 """How old the answer may be: however many ask, the stores are asked so often at most."""
 _LONGEST_PROBE_S = 2.0
 _FIGURES_OF_MEMBERS = frozenset({"largest_gain_1h", "largest_gainer_id"})
-SILENCE = f"{AlertKind.SCHEDULE_SILENT}: nobody asks for jobs, so nobody checks for alerts"
 
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +61,7 @@ class HealthCheck:
         """Nothing is known yet."""
         self._stores = stores
         self._clock = clock
-        self._longest_silence_s = thresholds.schedule_silence_s
+        self._thresholds = thresholds
         self._latest: Health | None = None
         self._checked_at_s = -GOOD_FOR_S
         self._checking: asyncio.Task[Health] | None = None
@@ -99,15 +98,13 @@ class HealthCheck:
             if not is_there
         ]
         figures, alerts = database or (None, [])
-        kinds = {alert.kind for alert in alerts}
-        said_of = [f"{alert.kind}: {alert.message}" for alert in alerts]
-        silence_s = figures.schedule_silence_s if figures else None
-        is_silent = silence_s is not None and silence_s > self._longest_silence_s
-        if is_silent and AlertKind.SCHEDULE_SILENT not in kinds:
-            kinds.add(AlertKind.SCHEDULE_SILENT)
-            said_of.append(SILENCE)
+        wrong = {alert.kind: alert.message for alert in alerts}
+        if figures is not None:  # alerts are raised by workers: there may be none to raise any
+            judged = judge(figures, self._thresholds).seen
+            wrong = {each.kind: each.message for each in judged} | wrong
+        said_of = (f"{kind}: {message}" for kind, message in wrong.items())
         return Health(
-            status=status_of(away, kinds),
+            status=status_of(away, wrong),
             metrics=_shown(figures),
             alerts=(*(f"{name} is away" for name in away), *said_of),
             checked_at=self._clock(),

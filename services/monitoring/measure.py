@@ -7,12 +7,14 @@ and save less.
 
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.monitoring import MeasuredFigure
 from services.bulk import insert_rows
+from services.calendar import local_day
 from services.kpis.rates import RATE_DAYS, exchange_rate, expiry_rate
 from services.points.account import OPENING_BALANCE
 from services.recommendations.driver import patient_driver
@@ -23,15 +25,21 @@ _REPLACE = (
     "ON CONFLICT (name) DO UPDATE SET value = excluded.value, measured_at = excluded.measured_at"
 )
 
+# Staff sign in, too: members are who were seen as such on a day that the span meets.
 _MEMBERS = """
     WITH exchanging AS MATERIALIZED (
         SELECT DISTINCT user_id FROM exchanges WHERE created_at > $2 AND status <> 'cancelled'
+    ), seen AS MATERIALIZED (
+        SELECT user_id, max(day) AS last_day FROM member_days WHERE day >= $4 GROUP BY user_id
     )
     SELECT count(*) FILTER (WHERE erased_at IS NULL) AS members,
-           count(*) FILTER (WHERE last_login_at > $1) AS active_24h,
-           count(*) FILTER (WHERE last_login_at > $2 OR user_id IS NOT NULL) AS active_30d,
-           count(user_id) AS exchanging
-    FROM users LEFT JOIN exchanging ON user_id = users.id
+           count(*) FILTER (WHERE last_login_at > $1 AND seen.last_day >= $3) AS active_24h,
+           count(*) FILTER (WHERE (last_login_at > $2 AND seen.user_id IS NOT NULL)
+                                  OR exchanging.user_id IS NOT NULL) AS active_30d,
+           count(exchanging.user_id) AS exchanging
+    FROM users
+    LEFT JOIN exchanging ON exchanging.user_id = users.id
+    LEFT JOIN seen ON seen.user_id = users.id
 """
 _EXPIRING = """
     SELECT coalesce(sum(points), 0) FROM points_records
@@ -51,7 +59,7 @@ _LARGEST_GAIN = f"""
 """
 
 
-async def measure_figures(session: AsyncSession, now: datetime) -> None:
+async def measure_figures(session: AsyncSession, now: datetime, zone: ZoneInfo) -> None:
     """Measure, and keep what was found with the instant for which it is true.
 
     With millions of members it takes some seconds of a core: its statements may.
@@ -59,7 +67,7 @@ async def measure_figures(session: AsyncSession, now: datetime) -> None:
     await session.execute(text("SELECT 1"))
     driver = await patient_driver(session, _LONGEST_STATEMENT_S)
     found = {
-        **await _of_members(driver, now),
+        **await _of_members(driver, now, zone),
         **await _of_points(driver, now),
         **await _of_gains(driver, now),
     }
@@ -67,9 +75,10 @@ async def measure_figures(session: AsyncSession, now: datetime) -> None:
     await insert_rows(session, MeasuredFigure, _COLUMNS, rows, suffix=_REPLACE)
 
 
-async def _of_members(driver: Any, now: datetime) -> dict[str, float | None]:
+async def _of_members(driver: Any, now: datetime, zone: ZoneInfo) -> dict[str, float | None]:
     day, days = now - timedelta(days=1), now - timedelta(days=RATE_DAYS)
-    row = await driver.fetchrow(_MEMBERS, day, days, timeout=_LONGEST_STATEMENT_S)
+    asked = (day, days, local_day(day, zone), local_day(days, zone))
+    row = await driver.fetchrow(_MEMBERS, *asked, timeout=_LONGEST_STATEMENT_S)
     return {
         "members": row["members"],
         "active_users_24h": row["active_24h"],

@@ -94,6 +94,43 @@ async def test_a_schedule_that_nobody_keeps_shows(mall: Mall, clock: MovableCloc
     assert "schedule_silent" in body["alerts"][0]
 
 
+@pytest.mark.parametrize(
+    ("planted", "kind", "status"),
+    [
+        (
+            """
+            INSERT INTO outbox (job, payload, due_at)
+            VALUES ('expire_points', '{}', CAST(:now AS timestamptz) - interval '2 hours')
+            """,
+            "outbox_lag",
+            "WARNING",
+        ),
+        (
+            "INSERT INTO outbox (job, payload, failed_at) VALUES ('expire_points', '{}', :now)",
+            "dead_jobs",
+            "WARNING",
+        ),
+        (
+            """
+            INSERT INTO ledger_checks (scope, found, violations, completed_at)
+            VALUES ('full', 0, 1, :now)
+            """,
+            "ledger_drift",
+            "CRITICAL",
+        ),
+    ],
+)
+async def test_what_is_wrong_shows_without_a_worker(
+    mall: Mall, clock: MovableClock, planted: str, kind: str, status: str
+) -> None:
+    """Alerts are raised by workers: with none left nobody would raise any."""
+    await execute(mall, "INSERT INTO scheduled_jobs VALUES ('often', :now)", now=clock.now)
+    await execute(mall, planted, now=clock.now)
+    found = (await health(mall.settings, clock))[1]
+    assert found["status"] == status
+    assert [alert.split(":")[0] for alert in found["alerts"]] == [kind]
+
+
 async def test_however_many_ask_the_stores_are_asked_once(mall: Mall) -> None:
     """The answer is as old as it may be, for all of them."""
     first = await mall.health.latest()

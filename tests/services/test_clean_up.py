@@ -97,3 +97,18 @@ async def test_visitors_of_days_that_are_over_go(mall: Mall, clock: MovableClock
     assert (await clean_up(mall))["visits"] == 3
     (left,) = await execute(mall, "SELECT min(day) AS day FROM share_visits")
     assert left.day == clock.now.date() - timedelta(days=2)
+
+
+async def test_days_on_which_members_were_seen_go_after_400(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """What they came to is kept for ever."""
+    for days_ago in (0, 399, 400, 401, 500):
+        await execute(
+            mall,
+            "INSERT INTO member_days (day, user_id) VALUES (:day, 1)",
+            day=clock.now.date() - timedelta(days=days_ago),
+        )
+    await clean_up(mall)
+    left = await execute(mall, "SELECT day FROM member_days ORDER BY day DESC")
+    assert [(clock.now.date() - row.day).days for row in left] == [0, 399, 400]

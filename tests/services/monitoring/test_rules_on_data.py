@@ -12,7 +12,7 @@ from services.mall import Mall
 from services.monitoring.books import sweep_books
 from services.transaction import transaction
 from settings import AlertingSettings, Settings
-from tests.alerts import alerts, open_kinds, run_jobs, run_once, tellings, watch
+from tests.alerts import alerts, note_days, open_kinds, run_jobs, run_once, tellings, watch
 from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points
 
@@ -33,9 +33,11 @@ def settings(settings: Settings) -> Settings:
 
 async def members(mall: Mall, count: int, seen_at: datetime | None) -> list[int]:
     """So many members who were last seen then."""
-    return [
+    ids = [
         await add_user(mall, f"member {number}", last_login_at=seen_at) for number in range(count)
     ]
+    await note_days(mall)
+    return ids
 
 
 async def see(mall: Mall, user_ids: list[int]) -> None:
@@ -46,6 +48,7 @@ async def see(mall: Mall, user_ids: list[int]) -> None:
         now=mall.clock(),
         ids=user_ids,
     )
+    await note_days(mall)
 
 
 async def place(mall: Mall, user_id: int, item_id: int) -> None:
@@ -73,6 +76,16 @@ async def test_few_active_users(mall: Mall, clock: MovableClock) -> None:
     await watch(mall)
     assert "few_active_users" not in await open_kinds(mall)
     assert (await tellings(mall))[:2] == [(alert.kind, "raised"), (alert.kind, "resolved")]
+
+
+async def test_staff_are_no_members(mall: Mall, clock: MovableClock) -> None:
+    """However many sign in: who was not seen as a member is not active."""
+    await members(mall, 1, clock.now - timedelta(hours=23))
+    for name in ("olga", "otto"):
+        await add_user(mall, name, last_login_at=clock.now)
+    await watch(mall)
+    (alert,) = await alerts(mall)
+    assert alert.facts == {"active_users_24h": 1, "members": 3}
 
 
 async def test_exchange_rate(mall: Mall, clock: MovableClock) -> None:
