@@ -189,9 +189,12 @@ async def test_points_held_back_until_a_day_are_held_on_that_day(
     await grant(client, alice, 150, "a", availableAt=starts.isoformat())
     assert await held(client) == []
     clock.advance(days=3)
-    async with transaction(mall.stores.write) as session:
-        await activate_batch(session, mall.clock, zone=mall.zone)
+    for _ in range(2):
+        async with transaction(mall.stores.write) as session:
+            await activate_batch(session, mall.clock, zone=mall.zone)
     [found] = await held(client)
+    waiting = await execute(mall, "SELECT job, due_at FROM outbox WHERE job = 'alert_of_holds'")
+    assert [row.due_at for row in waiting] == [clock.now]
     assert (found["points"], await points_of(mall, alice)) == (150, 0)
     assert (await decide(client, RELEASE, found["pointsRecord"]["id"]))["balance"][
         "available"
@@ -257,11 +260,15 @@ async def test_too_many_invites_in_an_hour_are_held(
 async def test_the_third_account_of_a_device_gains_nothing_unseen(
     mall: Mall, client: Client, clock: MovableClock, alice: int
 ) -> None:
-    """Its first two members gain as ever; after a month the third does, too."""
+    """Its first two members gain as ever, also when they come back after the third.
+
+    After a month the third does, too.
+    """
     for name in ("alice", "bob", "carol"):
         await client.user_id(name)
-        for _ in range(2):
-            await register(client, name, token="one phone")
+    for name in ("alice", "alice", "bob", "carol", "carol", "alice", "bob"):
+        await register(client, name, token="one phone")
+        clock.advance(hours=-1)  # the next one's process has another clock
     for name in ("alice", "bob", "carol"):
         await check_in(client, name)
     [found] = await held(client)
@@ -269,3 +276,29 @@ async def test_the_third_account_of_a_device_gains_nothing_unseen(
     clock.advance(days=31)
     await check_in(client, "carol")
     assert len(await held(client)) == 1
+
+
+async def test_who_was_away_for_long_comes_anew(
+    mall: Mall, client: Client, clock: MovableClock, alice: int
+) -> None:
+    """First a month ago is not first now: others have the device meanwhile."""
+    for name in ("alice", "bob", "carol"):
+        await client.user_id(name)
+    await register(client, "alice", token="one phone")
+    clock.advance(days=31)
+    for name in ("bob", "carol", "alice"):
+        await register(client, name, token="one phone")
+        await check_in(client, name)
+    assert [each["user"]["username"] for each in await held(client)] == ["alice"]
+
+
+async def test_held_points_become_available_at_no_time(
+    mall: Mall, client: Client, clock: MovableClock, alice: int
+) -> None:
+    """So a worker that knows of no holds passes over them; a release is when they do."""
+    instants = "SELECT available_at FROM points_records ORDER BY id"
+    first = (await grant(client, alice, 150, "a"))["pointsRecord"]["id"]
+    await grant(client, alice, 150, "b")
+    clock.advance(hours=1)
+    assert (await decide(client, RELEASE, first))["__typename"] == "DecideHeldPointsSuccess"
+    assert [row[0] for row in await execute(mall, instants)] == [clock.now, None]
