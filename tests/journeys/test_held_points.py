@@ -18,7 +18,6 @@ from tests.factories import add_task, add_user, execute, fingerprint_of_database
 from tests.jobs.due import run_due
 from tests.journeys.money import grant, reverse
 from tests.journeys.steps import check_in, complete
-from tests.journeys.test_devices import register
 from tests.sharing import add_invite, reward
 
 HELD = """
@@ -45,13 +44,8 @@ REJECT = RELEASE.replace("releaseHeldPoints", "rejectHeldPoints")
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """A mall that holds what is above 100 points an hour, and the third account of a device."""
-    limits = LimitSettings(
-        rate_limit_factor=1_000,
-        gains_held_above=100,
-        invites_held_above=1,
-        device_accounts_held_above=2,
-    )
+    """A mall that holds what is above 100 points an hour."""
+    limits = LimitSettings(rate_limit_factor=1_000, gains_held_above=100, invites_held_above=1)
     return replace(settings, limits=limits)
 
 
@@ -255,41 +249,6 @@ async def test_too_many_invites_in_an_hour_are_held(
         await reward(mall)
     assert len(await held(client)) == 1
     assert await points_of(mall, alice) == 200
-
-
-async def test_the_third_account_of_a_device_gains_nothing_unseen(
-    mall: Mall, client: Client, clock: MovableClock, alice: int
-) -> None:
-    """Its first two members gain as ever, also when they come back after the third.
-
-    After a month the third does, too.
-    """
-    for name in ("alice", "bob", "carol"):
-        await client.user_id(name)
-    for name in ("alice", "alice", "bob", "carol", "carol", "alice", "bob"):
-        await register(client, name, token="one phone")
-        clock.advance(hours=-1)  # the next one's process has another clock
-    for name in ("alice", "bob", "carol"):
-        await check_in(client, name)
-    [found] = await held(client)
-    assert (found["user"]["username"], found["reason"]) == ("carol", "SHARED_DEVICE")
-    clock.advance(days=31)
-    await check_in(client, "carol")
-    assert len(await held(client)) == 1
-
-
-async def test_who_was_away_for_long_comes_anew(
-    mall: Mall, client: Client, clock: MovableClock, alice: int
-) -> None:
-    """First a month ago is not first now: others have the device meanwhile."""
-    for name in ("alice", "bob", "carol"):
-        await client.user_id(name)
-    await register(client, "alice", token="one phone")
-    clock.advance(days=31)
-    for name in ("bob", "carol", "alice"):
-        await register(client, name, token="one phone")
-        await check_in(client, name)
-    assert [each["user"]["username"] for each in await held(client)] == ["alice"]
 
 
 async def test_held_points_become_available_at_no_time(
