@@ -1,5 +1,6 @@
 """Bringing a database to the newest schema, and telling whether it is there."""
 
+import asyncio
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from alembic import command
 
 _ROOT = Path(__file__).parent.parent
 _MIGRATION_LOCK = 0x6D69677261  # "migra": no other lock's (tests/architecture/test_locks.py)
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")
+_ASKED_AGAIN_S = 0.2
 
 
 def alembic_config() -> Config:
@@ -20,17 +23,35 @@ def alembic_config() -> Config:
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
-    # Several processes may start at once; the second waits and finds nothing to do.
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
 
 async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
-    """Bring the database up to `revision`; all of it or nothing."""
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade, revision)
+    """Bring the database up to `revision`, one revision a transaction.
+
+    When one fails, those before it stay, and the next run goes on with it.
+    """
+    async with engine.connect() as connection:
+        try:
+            await _wait_for_turn(connection)
+            await connection.run_sync(_upgrade, revision)
+        finally:
+            # The lock outlives transactions: it ends with the connection, which no pool may keep.
+            await connection.invalidate()
+
+
+async def _wait_for_turn(connection: AsyncConnection) -> None:
+    """Several processes may start at once; the second waits and finds nothing to do.
+
+    By asking again: one that waits inside a statement holds a snapshot, for whose end an index that
+    is built concurrently waits in turn.
+    """
+    while not (await connection.execute(_TRY_LOCK, {"key": _MIGRATION_LOCK})).scalar_one():
+        await connection.rollback()
+        await asyncio.sleep(_ASKED_AGAIN_S)
+    await connection.commit()
 
 
 @cache

@@ -99,6 +99,7 @@ class DeviceUser(Base):
 
     token_digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 
 

@@ -67,14 +67,19 @@ class PointsRecord(Base):
         CheckConstraint("status <> 'used' OR points = 0", name="used_is_empty"),
         CheckConstraint("status <> 'active' OR points > 0", name="active_has_points"),
         CheckConstraint("status <> 'reversed' OR points = 0", name="reversed_is_empty"),
-        CheckConstraint("status <> 'pending' OR available_at IS NOT NULL", name="pending_until"),
+        # A pending lot waits for an instant or for an operator.
+        CheckConstraint(
+            "status <> 'pending' OR (available_at IS NULL) = (hold_reason IS NOT NULL)",
+            name="pending_until",
+        ),
         CheckConstraint(
             "points + withheld_points BETWEEN 0 AND original_points AND withheld_points >= 0",
             name="withheld_points_in_range",
         ),
         one_of("hold_reason", HoldReason),
         CheckConstraint(
-            "rejected_points BETWEEN 0 AND original_points"
+            "rejected_points >= 0"
+            " AND points + withheld_points + rejected_points <= original_points"
             " AND (rejected_points = 0 OR (status = 'reversed' AND hold_reason IS NOT NULL))",
             name="rejected_points_in_range",
         ),

@@ -50,11 +50,20 @@ _INDEXES: tuple[tuple[str, str, list[str], dict[str, Any]], ...] = (
 
 
 def upgrade() -> None:
+    # What concerns tables that are in use commits statement by statement: so members go on, and no
+    # lock is waited for by who holds another. It comes first, and can be done again: what an
+    # attempt that was broken off left behind is dropped.
+    with op.get_context().autocommit_block():
+        _index_what_is_there()
+        _create_answers()
     _create_written_down()
-    _create_answers()
     _create_computed()
+
+
+def _index_what_is_there() -> None:
     for name, table, columns, options in _INDEXES:
-        op.create_index(name, table, columns, **options)
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, postgresql_concurrently=True, **options)
 
 
 def _create_written_down() -> None:
@@ -79,6 +88,7 @@ def _create_written_down() -> None:
 
 
 def _create_answers() -> None:
+    op.drop_table("satisfaction_answers", if_exists=True)
     op.create_table(
         "satisfaction_answers",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -93,16 +103,11 @@ def _create_answers() -> None:
         sa.CheckConstraint(
             "char_length(comment) <= 1000", name=op.f("ck_satisfaction_answers_comment_length")
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_satisfaction_answers_user_id_users")
-        ),
-        sa.ForeignKeyConstraint(
-            ["exchange_id"],
-            ["exchanges.id"],
-            name=op.f("fk_satisfaction_answers_exchange_id_exchanges"),
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_satisfaction_answers")),
     )
+    for column, table in (("user_id", "users"), ("exchange_id", "exchanges")):
+        name = op.f(f"fk_satisfaction_answers_{column}_{table}")
+        op.create_foreign_key(name, "satisfaction_answers", table, [column], ["id"])
     for columns in (["created_at"], ["user_id", "created_at"]):
         name = f"ix_satisfaction_answers_{'_'.join(columns)}"
         op.create_index(name, "satisfaction_answers", columns)

@@ -16,14 +16,18 @@ from services.messages import message, plural_message
 from services.notifications.decide import Draft
 from services.notifications.plan import plan_pushes
 
+# Points that are held, or were rejected, are not the member's: nothing is said of them.
 _READ = text(
     """
-    SELECT user_id, achievement_id, key, name, description, points
+    SELECT user_achievements.user_id, achievement_id, key, name, description,
+           CASE WHEN lot.status IN ('pending', 'reversed') THEN 0 ELSE user_achievements.points END
+               AS points
     FROM unnest(CAST(:user_ids AS bigint[]), CAST(:ids AS bigint[]))
         AS asked(user_id, achievement_id)
     JOIN user_achievements USING (user_id, achievement_id)
     JOIN achievements ON achievements.id = achievement_id
-    ORDER BY user_id, achievement_id
+    LEFT JOIN points_records lot ON lot.id = points_record_id
+    ORDER BY 1, 2
     """
 )
 

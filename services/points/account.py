@@ -45,6 +45,14 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A lot that is held, and since when."""
+
+    lot: Lot
+    held_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One row of the audit log: a change of a balance."""
 
@@ -148,7 +156,7 @@ class Account:
     entries: list[Entry] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     reversals: list[Reversal] = field(default_factory=list)
-    holds: list[Lot] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
     velocity: VelocityRules = NO_RULES
     owes_otherwise: bool = False
     counts_otherwise: bool = False

@@ -30,7 +30,7 @@ from services.achievements.milestones import NO_TARGET, Milestones
 from services.bulk import Writes
 from services.leaderboard.earnings import save_earnings
 from services.outbox import enqueue
-from services.points.account import Account, Entry, Lot, Reversal, drawing_order
+from services.points.account import Account, Entry, Hold, Lot, Reversal, drawing_order
 from services.points.velocity import NO_RULES, RULES_KEY
 
 _USER = (
@@ -56,7 +56,8 @@ _LOT = tuple(field.name for field in fields(Lot))
 _CHANGED = ("id", "points", "status")
 _RESHAPED = (
     *_CHANGED,
-    *("expires_at", "withheld_points", "extended_at", "hold_reason", "rejected_points"),
+    *("expires_at", "available_at", "withheld_points", "extended_at"),
+    *("hold_reason", "rejected_points"),
 )
 _ENTRY = tuple(field.name for field in fields(Entry))
 _DRAW = ("user_id", "sequence", "position", "points_record_id", "points")
@@ -222,7 +223,7 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     writes.insert(PointsAuditLog, _ENTRY, [_entry_row(entry) for entry in entries])
     writes.insert(LotDraw, _DRAW, [_draw_row(draw) for draw in draws])
     writes.insert(PointsReversal, _REVERSAL, [_reversal_row(each) for each in reversals])
-    ask_for_alerts(writes, [lot for account in touched for lot in account.holds])
+    ask_for_alerts(writes, [hold for account in touched for hold in account.holds])
     writes.announcement.moved.update(account.user_id for account in touched)
     for entry in entries:
         if entry.action is PointsAction.EARN:
@@ -230,11 +231,12 @@ def save_accounts(writes: Writes, accounts: Iterable[Account], zone: ZoneInfo) -
     save_earnings(writes, touched, zone)
 
 
-def ask_for_alerts(writes: Writes, held: Sequence[Lot]) -> None:
+def ask_for_alerts(writes: Writes, holds: Sequence[Hold]) -> None:
     """Ask for operators to hear of lots that are held from now on.
 
     By a job: whoever raises an alert waits for everybody else who does.
     """
-    for lot in held:
-        hold = {"user_id": lot.user_id, "points": lot.points, "reason": lot.hold_reason}
-        enqueue(writes, HOLD_JOB, [hold], lot.created_at)
+    for hold in holds:
+        lot = hold.lot
+        told = {"user_id": lot.user_id, "points": lot.points, "reason": lot.hold_reason}
+        enqueue(writes, HOLD_JOB, [told], hold.held_at)

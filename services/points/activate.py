@@ -27,12 +27,13 @@ from services.points.room import BalanceFull, require_room
 
 LOTS_A_BATCH = 1_000
 
-# Lots for which their account has no room (`services.points.room`) are passed over: they would be
-# first in every batch, and in the way of everybody else's.
+# Lots that are held have no instant. Those for which their account has no room
+# (`services.points.room`) are passed over: they would be first in every batch, and in the way of
+# everybody else's.
 _DUE = text(
     """
     SELECT lot.id, lot.user_id FROM points_records lot JOIN users ON users.id = lot.user_id
-    WHERE lot.status = 'pending' AND lot.hold_reason IS NULL AND lot.available_at <= :now
+    WHERE lot.status = 'pending' AND lot.available_at <= :now
       AND greatest(lifetime_earned, lifetime_earned + lifetime_adjusted) + lot.points <= :most
     ORDER BY lot.available_at, lot.id LIMIT :limit
     """
@@ -59,6 +60,7 @@ def activate(account: Account, lot: Lot, now: datetime, by: str = "system") -> N
     require_room(account.lifetime_earned, account.lifetime_adjusted, lot.points)
     expire_due(account, now)
     lot.status = PointsRecordStatus.ACTIVE
+    lot.available_at = lot.available_at or now  # of one that was held: when it was released
     add_lot(account, lot)
     account.changed_lots[lot.id] = lot
     account.lifetime_earned += lot.points
@@ -106,7 +108,7 @@ def _activate_if_it_fits(account: Account, lot: Lot, now: datetime) -> int:
     points = lot.points
     reason = hold_on(account, points, lot.source, now)
     if reason is not None:
-        account.changed_lots[lot.id] = hold_lot(account, lot, reason)
+        account.changed_lots[lot.id] = hold_lot(account, lot, reason, now)
         return 0
     try:
         activate(account, lot, now)

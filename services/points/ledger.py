@@ -19,6 +19,7 @@ from services.points.account import (
     Cause,
     Draw,
     Entry,
+    Hold,
     Lot,
     drawing_order,
     is_ranked,
@@ -80,9 +81,8 @@ def grant(
     expire_due(account, now)
     hold = hold or hold_on(account, points, cause.source, now)
     if hold is not None:
-        return hold_lot(
-            account, open_lot(account, lot_id, points, cause, expires_at, now, now), hold
-        )
+        lot = open_lot(account, lot_id, points, cause, expires_at, now, now)
+        return hold_lot(account, lot, hold, now)
     lot = open_lot(account, lot_id, points, cause, expires_at, now)
     account.lifetime_earned += points
     record(account, PointsAction.EARN, points, about_lot(cause, lot), now)
@@ -108,10 +108,11 @@ def hold_on(account: Account, points: int, source: str | None, now: datetime) ->
     return None
 
 
-def hold_lot(account: Account, lot: Lot, reason: HoldReason) -> Lot:
-    """Let a pending lot wait for an operator."""
+def hold_lot(account: Account, lot: Lot, reason: HoldReason, now: datetime) -> Lot:
+    """Let a pending lot wait for an operator, from `now` on, and for no instant any more."""
     lot.hold_reason = reason
-    account.holds.append(lot)
+    lot.available_at = None
+    account.holds.append(Hold(lot, now))
     return lot
 
 

@@ -61,6 +61,22 @@ async def test_a_member_is_congratulated_once(
     assert len(await pushes(mall, alice)) == 1
 
 
+async def test_points_that_are_held_are_not_promised(
+    mall: Mall, client: Client, clock: MovableClock
+) -> None:
+    """The achievement is the member's; of its points nothing is said while nobody released them."""
+    alice = await add_user(mall, "alice", locale="en")
+    await give_points(mall, alice, 100)
+    until = clock.now + timedelta(days=1)
+    await execute(mall, "UPDATE users SET gains_held_until = :until", until=until)
+    await execute(mall, "UPDATE achievements SET points_reward = 30 WHERE key = 'first_exchange'")
+    await exchange(client, "alice", await add_item(mall))
+    await run_due(mall, CONGRATULATING)
+    (push,) = await pushes(mall, alice)
+    assert push.title == "Achievement unlocked: First exchange"
+    assert push.body == "Exchange points for the first time."
+
+
 async def test_the_best_of_a_week_are_unlocked_once(mall: Mall, client: Client) -> None:
     """The first gets both; the eleventh neither; the best rank stays; the job may come again."""
     await execute(mall, "UPDATE achievements SET points_reward = 50 WHERE key = 'weekly_champion'")

@@ -18,7 +18,6 @@ from tests.factories import add_task, add_user, execute, fingerprint_of_database
 from tests.jobs.due import run_due
 from tests.journeys.money import grant, reverse
 from tests.journeys.steps import check_in, complete
-from tests.journeys.test_devices import register
 from tests.sharing import add_invite, reward
 
 HELD = """
@@ -45,13 +44,8 @@ REJECT = RELEASE.replace("releaseHeldPoints", "rejectHeldPoints")
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """A mall that holds what is above 100 points an hour, and the third account of a device."""
-    limits = LimitSettings(
-        rate_limit_factor=1_000,
-        gains_held_above=100,
-        invites_held_above=1,
-        device_accounts_held_above=2,
-    )
+    """A mall that holds what is above 100 points an hour."""
+    limits = LimitSettings(rate_limit_factor=1_000, gains_held_above=100, invites_held_above=1)
     return replace(settings, limits=limits)
 
 
@@ -189,9 +183,12 @@ async def test_points_held_back_until_a_day_are_held_on_that_day(
     await grant(client, alice, 150, "a", availableAt=starts.isoformat())
     assert await held(client) == []
     clock.advance(days=3)
-    async with transaction(mall.stores.write) as session:
-        await activate_batch(session, mall.clock, zone=mall.zone)
+    for _ in range(2):
+        async with transaction(mall.stores.write) as session:
+            await activate_batch(session, mall.clock, zone=mall.zone)
     [found] = await held(client)
+    waiting = await execute(mall, "SELECT job, due_at FROM outbox WHERE job = 'alert_of_holds'")
+    assert [row.due_at for row in waiting] == [clock.now]
     assert (found["points"], await points_of(mall, alice)) == (150, 0)
     assert (await decide(client, RELEASE, found["pointsRecord"]["id"]))["balance"][
         "available"
@@ -254,18 +251,13 @@ async def test_too_many_invites_in_an_hour_are_held(
     assert await points_of(mall, alice) == 200
 
 
-async def test_the_third_account_of_a_device_gains_nothing_unseen(
+async def test_held_points_become_available_at_no_time(
     mall: Mall, client: Client, clock: MovableClock, alice: int
 ) -> None:
-    """Its first two members gain as ever; after a month the third does, too."""
-    for name in ("alice", "bob", "carol"):
-        await client.user_id(name)
-        for _ in range(2):
-            await register(client, name, token="one phone")
-    for name in ("alice", "bob", "carol"):
-        await check_in(client, name)
-    [found] = await held(client)
-    assert (found["user"]["username"], found["reason"]) == ("carol", "SHARED_DEVICE")
-    clock.advance(days=31)
-    await check_in(client, "carol")
-    assert len(await held(client)) == 1
+    """So a worker that knows of no holds passes over them; a release is when they do."""
+    instants = "SELECT available_at FROM points_records ORDER BY id"
+    first = (await grant(client, alice, 150, "a"))["pointsRecord"]["id"]
+    await grant(client, alice, 150, "b")
+    clock.advance(hours=1)
+    assert (await decide(client, RELEASE, first))["__typename"] == "DecideHeldPointsSuccess"
+    assert [row[0] for row in await execute(mall, instants)] == [clock.now, None]

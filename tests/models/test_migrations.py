@@ -141,9 +141,11 @@ async def test_each_migration_goes_down_alone(engine: AsyncEngine) -> None:
             config = alembic_config()
             config.attributes["connection"] = connection
             command.downgrade(config, "-1")
+            connection.commit()
             command.upgrade(config, target)
 
-        await run(engine, down_and_up)
+        async with engine.connect() as connection:
+            await connection.run_sync(down_and_up)
     assert await _is_current(engine)
 
 

@@ -113,6 +113,7 @@ CORRUPTIONS = (
         "UPDATE points_records SET points = original_points + 1 WHERE id = :spare_lot",
         without=(
             "points_records.ck_points_records_points_in_range",
+            "points_records.ck_points_records_rejected_points_in_range",
             "points_records.ck_points_records_withheld_points_in_range",
         ),
     ),
