@@ -115,7 +115,9 @@ class Price:
 
     def _read(self, size: _Size, given: Mapping[str, Any]) -> int:
         value = given.get(size.variable, self.defaults.get(size.variable))
-        return _clamp(value) * size.factor if isinstance(value, int) else size.fallback
+        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+            return _clamp(value) * size.factor  # an Int may be written 100.0 or 1e2
+        return size.fallback
 
 
 def price_operations(
@@ -260,5 +262,5 @@ def _literal(node: object) -> int | None:
     return _clamp(int(node.value)) if isinstance(node, IntValueNode) else None
 
 
-def _clamp(value: int) -> int:
-    return max(1, min(value, _LONGEST))
+def _clamp(value: float) -> int:
+    return int(max(1, min(value, _LONGEST)))

@@ -1,13 +1,17 @@
 """What an operation may cost: each rule, and that the compiled price is the one of the rules."""
 
+import math
 from typing import Any
 
 import httpx2
+import orjson
 import pytest
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
+    GraphQLInt,
     OperationDefinitionNode,
     build_schema,
     parse,
@@ -80,11 +84,42 @@ def test_rules(source: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "nodes"),
-    [(3, 3), (0, 1), (-1, 1), (10**30, 1_000), (None, 20), ("3", 20), ([3], 20), (2.5, 20)],
+    [
+        (3, 3),
+        (0, 1),
+        (-1, 1),
+        (10**30, 1_000),
+        (3.0, 3),
+        (1e300, 1_000),
+        # None of these is an Int: what they are given to is refused when it runs.
+        (None, 20),
+        ("3", 20),
+        ([3], 20),
+        (2.5, 20),
+        (math.inf, 20),
+        (math.nan, 20),
+    ],
 )
 def test_variables_of_any_kind_are_put_in(value: object, nodes: int) -> None:
     source = "query ($n: Int) { page(first: $n) { nodes { thing { word } } } }"
     assert cost(source, n=value) == 1 + 2 * nodes
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_a_number_costs_the_same_however_it_is_written(number: int) -> None:
+    source = "query ($n: Int) { page(first: $n) { nodes { thing { word } } } }"
+    assert cost(source, n=float(number)) == cost(source, n=number)
+
+
+def test_whatever_is_taken_for_an_int_is_priced_as_that_int() -> None:
+    source = "query ($n: Int) { page(first: $n) { nodes { word } } }"
+    for written in ("37", "37.0", "3.7e1", '"37"', "[37]", "true", "37.5"):
+        value = orjson.loads(written)
+        try:
+            taken = GraphQLInt.parse_value(value)
+        except GraphQLError:
+            continue
+        assert cost(source, n=value) == 1 + taken, written
 
 
 def test_a_variable_that_is_left_out_has_its_own_default_or_the_arguments() -> None:
