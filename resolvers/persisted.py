@@ -6,7 +6,7 @@ trusted for nothing: a text counts only if it has that hash, and only valid ones
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -74,12 +74,10 @@ class PersistedQueries:
 
     def __init__(
         self,
-        is_valid: Callable[[str], bool],
         texts: Texts | None = None,
         safelist: Safelist | None = None,
     ) -> None:
         """Without `texts` this process remembers only for itself."""
-        self._is_valid = is_valid
         self._texts = texts
         self._safelist = safelist or Safelist()
         self._kept: OrderedDict[str, str] = OrderedDict()
@@ -107,11 +105,18 @@ class PersistedQueries:
             return sent
         if hash_of(sent) != digest:
             raise OperationRefused(BAD_USER_INPUT, "The hash is not that of the query")
-        if self._is_valid(sent):
-            self._remember(digest, sent)
-            if self._texts is not None:
-                await self._texts.keep(digest, sent)
         return sent
+
+    async def keep(self, request: OperationRequest) -> None:
+        """Keep the text of a request that was resolved, and is valid, if it came with its hash."""
+        digest, text = _digest(request), request.query
+        if digest is None or len(text) > _MAX_KEPT_CHARACTERS:
+            return
+        if text in (self._kept.get(digest), self._safelist.bodies.get(digest)):
+            return
+        self._remember(digest, text)
+        if self._texts is not None:
+            await self._texts.keep(digest, text)
 
     async def _find(self, digest: str) -> str:
         text = self._safelist.bodies.get(digest) or self._kept.get(digest)

@@ -41,8 +41,8 @@ _ALREADY_SUBSCRIBED, _INIT_TWICE, _UNEXPECTED = 4409, 4429, 4500
 
 _MOST_LAST_WORDS: Final = 20
 """How many operations that are over may wait to say so, before no more is read."""
-_FRAMES_IN_A_ROW: Final = 50
-"""After so many others have their turn: frames that were sent at once are there at once."""
+_LONGEST_TURN_S: Final = 0.005
+"""After it others have theirs: frames that were sent at once are there at once."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -97,13 +97,13 @@ class SocketHandler(Generic[Context]):
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hear_all(self, frames: AsyncGenerator[str | bytes]) -> None:
-        heard = 0
+        began_at_s = time.perf_counter()
         async for frame in frames:
             await self._hear(frame)
             await self._wait_for_room()
-            heard += 1
-            if heard % _FRAMES_IN_A_ROW == 0:
+            if time.perf_counter() - began_at_s > _LONGEST_TURN_S:
                 await asyncio.sleep(0)
+                began_at_s = time.perf_counter()
 
     async def _wait_for_room(self) -> None:
         """Read no more from who lets too many last words wait.

@@ -61,37 +61,40 @@ class Streams(Generic[Context]):
     ) -> AsyncGenerator[Message]:
         """The messages of an operation that is still to be found, prepared and permitted."""
         attempt = self._operations.attempt()
-        if self._operations.has_text(request):
-            return self._prepared(request, context, followed, attempt)
-        return self._found(request, context, followed, attempt)
+        prepared = self._operations.known(request, attempt)
+        if prepared is None:
+            return self._learned(request, context, followed, attempt)
+        return self._prepared(prepared, request, context, followed, attempt)
 
-    async def _found(
+    async def _learned(
         self,
         request: OperationRequest,
         context: Context,
         followed: Counter[StreamKey],
         attempt: Attempt,
     ) -> AsyncGenerator[Message]:
+        who = partial(_given, context)
         try:
-            request = await self._operations.resolve(request)
+            request, prepared = await self._operations.learn(request, attempt, who)
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             yield self._refuse(error, attempt)
             return
-        messages = self._prepared(request, context, followed, attempt)
-        del request, context  # they keep what the messages do not
+        messages = self._prepared(prepared, request, context, followed, attempt)
+        del prepared, request, context, who  # they keep what the messages do not
         async with aclosing(messages):
             async for message in messages:
                 yield message
 
     def _prepared(
         self,
+        prepared: PreparedDocument,
         request: OperationRequest,
         context: Context,
         followed: Counter[StreamKey],
         attempt: Attempt,
     ) -> AsyncGenerator[Message]:
         try:
-            prepared, operation = self._operations.prepare(request, attempt)
+            operation = attempt.operation
             if operation is None:
                 return self.observed(self.open(prepared, request, context), attempt)
             cost = self._operations.weigh(operation, request.variables)
@@ -214,6 +217,10 @@ async def _persist(begin: Begin) -> AsyncGenerator[Message]:
             return
         await asyncio.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 - all wait alike else
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+
+
+async def _given(context: Context) -> Context:
+    return context
 
 
 def _needed(operation: PreparedOperation | None, request: OperationRequest) -> OperationRequest:
