@@ -1,6 +1,9 @@
 """What an operation may cost: each rule, and that the compiled price is the one of the rules."""
 
+import inspect
 import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -12,6 +15,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLError,
     GraphQLInt,
+    GraphQLObjectType,
     OperationDefinitionNode,
     build_schema,
     parse,
@@ -20,7 +24,9 @@ from graphql import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolvers.cost import MOST, Price, price_operations
+from resolvers.cost import MOST, WEIGHTS, Price, price_operations
+from resolvers.root import build_schema as build_mall_schema
+from resolvers.root import graphql_schema
 from tests.resolvers.serving import make_endpoint, serve
 from tests.resolvers.test_websocket import greeted, read, subscribe
 
@@ -264,3 +270,26 @@ async def test_what_the_permission_tells_stands_beside_the_cost() -> None:
         answer = await client.post("", json={"query": "{ hello }"})
     expected = {"requested": 1, "maximum": 2, "remaining": 7}
     assert answer.json()["extensions"] == {"cost": expected}
+
+
+def test_every_field_that_waits_is_batched_or_has_a_weight() -> None:
+    """Else what it reads is read for nothing, as often as it is asked for under another alias."""
+    batched = re.compile(r"\bloaders\b|\bload_\w+\(|\b_progress\(|\bread_around\(")
+    roots = {"Query", "Mutation", "Subscription"}
+    unweighed = [
+        (type_.name, name)
+        for type_ in graphql_schema(build_mall_schema()).type_map.values()
+        if isinstance(type_, GraphQLObjectType) and type_.name not in roots
+        for name, resolver in _resolvers(type_)
+        if resolver.is_async and not batched.search(inspect.getsource(resolver.wrapped_func))
+    ]
+    # The lots of a member are counted by a loader, of which their page only holds the question.
+    unweighed.remove(("PointsRecordConnection", "totalCount"))
+    assert set(unweighed) <= WEIGHTS.keys()
+
+
+def _resolvers(type_: GraphQLObjectType) -> Iterator[tuple[str, Any]]:
+    for name, field in type_.fields.items():
+        definition = field.extensions.get("strawberry-definition")
+        if definition is not None and definition.base_resolver is not None:
+            yield name, definition.base_resolver
