@@ -36,6 +36,8 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 WEIGHTS: Final[Mapping[tuple[str, str], int]] = {
     # Statistics over every member of an experiment.
     ("Experiment", "results"): 100,
+    # A statement for each list, over all that would be on its pages.
+    ("ExchangeItemConnection", "totalCount"): 20,
     # A year of days; every lot of a member who has points.
     ("Query", "kpis"): 500,
     ("Query", "pointsLiability"): 500,
@@ -54,6 +56,9 @@ _UNSIZED: Final = 10
 
 _LONGEST: Final = 1_000
 """No list is longer, whatever is asked for: what is out of range is refused when it runs."""
+
+MOST_OF_A_SUBSCRIPTION: Final = 500
+"""What one may cost each time it tells of a change: a board of 100 costs 300."""
 
 MOST: Final = 1_000_000_000
 """Whatever would cost more costs this, so no number grows without end."""

@@ -25,6 +25,7 @@ from resolvers.attempts import Asked as Asked
 from resolvers.attempts import Attempt, Observe, Permit
 from resolvers.attempts import Observation as Observation
 from resolvers.caches import DocumentCache
+from resolvers.cost import MOST_OF_A_SUBSCRIPTION
 from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.learning import Learning, Pay, Who
 from resolvers.limits import check_variables
@@ -147,9 +148,12 @@ class Operations:
         if excess is not None:
             raise OperationRefused(BAD_USER_INPUT, excess)
         cost = operation.price.of(given)
-        if self._max_cost is not None and cost > self._max_cost:
-            message = f"The operation costs {cost:,}, at most {self._max_cost:,} is allowed"
-            numbers = {"requested": cost, "maximum": self._max_cost}
+        most = self._max_cost
+        if most is not None and operation.kind is OperationType.SUBSCRIPTION:
+            most = min(most, MOST_OF_A_SUBSCRIPTION)
+        if most is not None and cost > most:
+            message = f"The operation costs {cost:,}, at most {most:,} is allowed"
+            numbers = {"requested": cost, "maximum": most}
             raise OperationRefused(COST_LIMITED, message, {"cost": numbers})
         return cost
 

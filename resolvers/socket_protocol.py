@@ -6,7 +6,6 @@ are those of its reference implementation, and a test compares them (decision 22
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from copy import copy
@@ -16,8 +15,8 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import orjson
 import structlog
 
+from resolvers.following import Following
 from resolvers.operation_requests import OperationRequest
-from resolvers.shared_streams import StreamKey
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
 from resolvers.stream_messages import Message
 from resolvers.streams import Streams
@@ -77,7 +76,7 @@ class SocketHandler(Generic[Context]):
         self._is_init_received = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._followed = Counter[StreamKey]()
+        self._following = Following()
         self._tasks: dict[asyncio.Task[None], int] = {}
         """With the size of the frame that each may keep something of."""
         self._timer: asyncio.TimerHandle | None = None
@@ -174,7 +173,7 @@ class SocketHandler(Generic[Context]):
     def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
         """The messages of an operation, which keep of the payload only what they need."""
         # A copy for each: what one operation loaded must not be another's truth, later.
-        return self._streams.ask(_request(payload), copy(self._context), self._followed)
+        return self._streams.ask(_request(payload), copy(self._context), self._following)
 
     async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
         """Run an operation to its end. Its id is free again before its last word is sent."""
