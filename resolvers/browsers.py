@@ -97,7 +97,8 @@ class Browsers:
         no cookies that would make one of them matter.
         """
         may = bool(self._origins & {b"*", asked.get(b"origin", b"")})
-        status, headers = (_NO_CONTENT, [*_PREFLIGHT]) if may else (_FORBIDDEN, [])
+        status = _NO_CONTENT if may else _FORBIDDEN
+        headers: list[tuple[bytes, bytes]] = [*_PREFLIGHT] if may else []
         names = asked.get(b"access-control-request-headers", b"")
         if may and len(names) <= _LONGEST_NAMES and _NAMES.fullmatch(names):
             headers.append((b"access-control-allow-headers", names))

@@ -22,6 +22,7 @@ PERSISTED_QUERY_NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 _MAX_KEPT: Final = 1_000
 _MAX_KEPT_CHARACTERS: Final = 16 * 1024
 _LONGEST_ID: Final = 256
+_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -93,7 +94,8 @@ class PersistedQueries:
             return request
         text = request.query if digest is None else await self._text(request.query, digest)
         if self._safelist.mode != "off" and text not in self._safelist.known:
-            _log.warning("operation_not_in_safelist", operation=request.operation_name)
+            name = _loggable(request.operation_name)
+            _log.warning("operation_not_in_safelist", operation=name, hash=hash_of(text))
             if self._safelist.mode == "enforce":
                 raise OperationRefused("FORBIDDEN", "Only operations that are known are served")
         return request._replace(query=text)
@@ -134,6 +136,11 @@ class PersistedQueries:
         self._kept.move_to_end(digest)
         if len(self._kept) > _MAX_KEPT:
             self._kept.popitem(last=False)
+
+
+def _loggable(name: str | None) -> str | None:
+    """The name where it can be one: the client may send anything as such, of any length."""
+    return name if name is not None and _NAME.fullmatch(name) else None
 
 
 def _digest(request: OperationRequest) -> str | None:
