@@ -18,8 +18,9 @@ from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
 from resolvers.kpis import count_request
+from resolvers.learning import Pay
 from resolvers.live import SHARED_FIELDS
-from resolvers.permits import Permits
+from resolvers.permits import Permits, body_limit_bytes
 from resolvers.persisted import read_safelist
 from resolvers.request_log import RequestLog
 from resolvers.requests import Requests
@@ -75,8 +76,11 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             is_logged = settings.observation.access_log
             app.log = RequestLog(mall.metrics, mall.tracer, is_on=is_logged)
             connections = Connections(leases, settings.server, mall.limiter)
-            permit = app.log.naming(Permits(mall.limiter).permit)
-            hooks = _Hooks(permit, _both(app.log.observe, partial(count_request, counts)))
+            permits = Permits(mall.limiter)
+            permit = app.log.naming(permits.permit)
+            hooks = _Hooks(
+                permit, permits.pay, _both(app.log.observe, partial(count_request, counts))
+            )
             app.graphql = _endpoint(mall, live, connections, schema, hooks)
             _watch_connections(mall.metrics, connections, live)
             yield
@@ -89,6 +93,7 @@ class _Hooks(NamedTuple):
     """Who is asked before an operation begins, and told of it when it ended."""
 
     permit: Permit
+    pay: Pay
     observe: Observe
 
 
@@ -116,6 +121,8 @@ def _endpoint(
         shared=Shared(SHARED_FIELDS, requests.anonymous, holder_of),
         admit=connections.admit,
         permit=hooks.permit,
+        pay=hooks.pay,
+        body_limit_bytes=body_limit_bytes,
         observe=hooks.observe,
         max_cost=graphql.max_cost,
         timeout_s=graphql.request_timeout_s,

@@ -5,10 +5,12 @@ The guard keeps pages from having visitors send anything at all without the brow
 Rules: https://www.apollographql.com/docs/apollo-server/security/cors and the Fetch standard.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from resolvers.transport_errors import RefuseRequest
 
@@ -35,16 +37,16 @@ _SENT_WITHOUT_ASKING: Final = frozenset(
 )
 _PROOFS: Final = (b"apollo-require-preflight", b"x-apollo-operation-name")
 
-_MAY_BE_SENT: Final = (
-    b"accept, accept-language, apollo-require-preflight, authorization, content-type, "
-    b"traceparent, x-apollo-operation-name, x-request-id"
-)
 _PREFLIGHT: Final[Headers] = (
     (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", _MAY_BE_SENT),
     (b"access-control-max-age", b"7200"),  # Chrome's longest
 )
+_NAMES: Final = re.compile(
+    rb"[a-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[a-z0-9!#$%&'*+.^_`|~-]+)*", re.IGNORECASE
+)
+_LONGEST_NAMES: Final = 2_048
 _VARY: Final = (b"vary", b"origin")
+_EXPOSED: Final = (b"access-control-expose-headers", b"retry-after, x-request-id")
 _NO_CONTENT, _FORBIDDEN = 204, 403
 
 
@@ -52,8 +54,11 @@ class Browsers:
     """Answers and guards one address."""
 
     def __init__(self, origins: Sequence[str], *, is_guarded: bool) -> None:
-        """`origins` are those whose pages may read what is answered; `*` is any."""
-        self._origins = frozenset(origin.encode() for origin in origins)
+        """`origins` are those whose pages may read what is answered; `*` is any.
+
+        Raises ValueError for what is no origin.
+        """
+        self._origins = frozenset(map(str.encode, normalize_allowed_origins(origins)))
         self._is_guarded = is_guarded
 
     def headers(self, asked: Mapping[bytes, bytes]) -> Headers:
@@ -62,12 +67,11 @@ class Browsers:
             return SECURITY_HEADERS
         origin = asked.get(b"origin", b"")
         if b"*" in self._origins:
-            return (*SECURITY_HEADERS, (b"access-control-allow-origin", b"*"))
+            return (*SECURITY_HEADERS, (b"access-control-allow-origin", b"*"), _EXPOSED)
         if origin not in self._origins:
             return (*SECURITY_HEADERS, _VARY)
         allowed = (b"access-control-allow-origin", origin)
-        exposed = (b"access-control-expose-headers", b"retry-after, x-request-id")
-        return (*SECURITY_HEADERS, _VARY, allowed, exposed)
+        return (*SECURITY_HEADERS, _VARY, allowed, _EXPOSED)
 
     def check(self, method: str, asked: Mapping[bytes, bytes]) -> None:
         """Raise RefuseRequest for what a page of any origin could make a browser send.
@@ -87,9 +91,17 @@ class Browsers:
             )
 
     async def answer_preflight(self, asked: Mapping[bytes, bytes], send: Send) -> None:
-        """Say what a page may send; one of another origin than those allowed may send nothing."""
+        """Say what a page may send; one of another origin than those allowed may send nothing.
+
+        An allowed one may send what headers it likes: clients add some of their own, and there are
+        no cookies that would make one of them matter.
+        """
         may = bool(self._origins & {b"*", asked.get(b"origin", b"")})
-        status, headers = (_NO_CONTENT, [*_PREFLIGHT]) if may else (_FORBIDDEN, [])
+        status = _NO_CONTENT if may else _FORBIDDEN
+        headers: list[tuple[bytes, bytes]] = [*_PREFLIGHT] if may else []
+        names = asked.get(b"access-control-request-headers", b"")
+        if may and len(names) <= _LONGEST_NAMES and _NAMES.fullmatch(names):
+            headers.append((b"access-control-allow-headers", names))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 

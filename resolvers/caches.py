@@ -124,7 +124,13 @@ class DocumentCache:
         return self.find(source) or self.add(source)
 
     def add(self, source: str) -> PreparedDocument:
-        """Prepare a document that was not found, and keep it if it is short enough."""
+        """Prepare a document that was not found, and keep it if it is short enough.
+
+        One that was added since it was not found is not prepared again.
+        """
+        for segment in (self._proven, self._new, self._refused):
+            if (kept := segment.get(source)) is not None:
+                return kept
         prepared = prepare_document(self._schema, source, self._introspection)
         if len(source) <= self._max_cached_characters:
             (self._refused if prepared.errors else self._new).put(source, prepared)

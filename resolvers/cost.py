@@ -36,6 +36,8 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 WEIGHTS: Final[Mapping[tuple[str, str], int]] = {
     # Statistics over every member of an experiment.
     ("Experiment", "results"): 100,
+    # A statement for each list, over all that would be on its pages.
+    ("ExchangeItemConnection", "totalCount"): 20,
     # A year of days; every lot of a member who has points.
     ("Query", "kpis"): 500,
     ("Query", "pointsLiability"): 500,
@@ -54,6 +56,9 @@ _UNSIZED: Final = 10
 
 _LONGEST: Final = 1_000
 """No list is longer, whatever is asked for: what is out of range is refused when it runs."""
+
+MOST_OF_A_SUBSCRIPTION: Final = 500
+"""What one may cost each time it tells of a change: a board of 100 costs 300."""
 
 MOST: Final = 1_000_000_000
 """Whatever would cost more costs this, so no number grows without end."""
@@ -115,7 +120,9 @@ class Price:
 
     def _read(self, size: _Size, given: Mapping[str, Any]) -> int:
         value = given.get(size.variable, self.defaults.get(size.variable))
-        return _clamp(value) * size.factor if isinstance(value, int) else size.fallback
+        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+            return _clamp(value) * size.factor  # an Int may be written 100.0 or 1e2
+        return size.fallback
 
 
 def price_operations(
@@ -260,5 +267,5 @@ def _literal(node: object) -> int | None:
     return _clamp(int(node.value)) if isinstance(node, IntValueNode) else None
 
 
-def _clamp(value: int) -> int:
-    return max(1, min(value, _LONGEST))
+def _clamp(value: float) -> int:
+    return int(max(1, min(value, _LONGEST)))

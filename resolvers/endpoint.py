@@ -24,8 +24,9 @@ from resolvers.answers import JsonAnswer, StreamAnswer, answer_errors, answer_re
 from resolvers.attempts import Attempt, Observe, Permit
 from resolvers.browsers import PAGE_POLICY, Browsers, adding, is_preflight
 from resolvers.caches import DocumentCache
+from resolvers.learning import Asker, Pay
 from resolvers.media_types import Wanted, wanted
-from resolvers.operation_requests import read_operation
+from resolvers.operation_requests import ANYBODYS_BODY_BYTES, BodyLimit, read_operation
 from resolvers.operations import UNKNOWN_OPERATION, Operations
 from resolvers.persisted import Safelist, Texts
 from resolvers.socket_protocol import Admit, OnConnect, SocketHandler
@@ -58,16 +59,19 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     described to the client like what a resolver raises. ``describe_error`` names what a client may
     know of an exception. ``on_connect`` gets a socket's context and the payload of its
     ``connection_init`` and may raise RefuseConnection. ``admit`` gets the context of whoever wants
-    to be told of changes, over a socket or a stream, and holds a place for them. ``permit`` gets
-    the context and what is asked for before every operation begins; what it raises is described,
-    too. ``observe`` is told of every request but those for GraphiQL's page, and of every operation
-    on a socket; it must not raise. ``shared`` names the subscriptions that run once for all.
-    ``max_cost`` is the most that an operation may cost (``resolvers.cost``); with it every answer
-    to a query or mutation says what it cost. None runs longer than ``timeout_s``. Without
-    ``introspection`` clients are told nothing of the schema. ``texts`` holds what persisted queries
-    name, for all processes, and ``safelist`` what alone is run. ``allowed_origins`` are those whose
-    pages may ask, besides pages of this origin; ``csrf_guard`` keeps others from having browsers
-    ask (``resolvers.browsers``). Raises ValueError for a schema with extensions, which would not
+    to be told of changes, over a socket or a stream, and holds a place for them. ``permit``
+    gets the context and what is asked for before every operation begins; what it raises is
+    described, too. ``pay`` is given what it costs to look at a document that is not known yet
+    (``resolvers.learning``), and ``body_limit_bytes`` says how long a body may be that is
+    longer than anybody's may; without it ``max_body_bytes`` is everybody's. ``observe`` is told
+    of every request but those for GraphiQL's page, and of every operation on a socket; it must
+    not raise. ``shared`` names the subscriptions that run once for all. ``max_cost`` is the
+    most that an operation may cost (``resolvers.cost``); with it every answer to a query or
+    mutation says what it cost. None runs longer than ``timeout_s``. Without ``introspection``
+    clients are told nothing of the schema. ``texts`` holds what persisted queries name, for all
+    processes, and ``safelist`` what alone is run. ``allowed_origins`` are those whose pages may
+    ask, besides pages of this origin; ``csrf_guard`` keeps others from having browsers ask
+    (``resolvers.browsers``). Raises ValueError for a schema with extensions, which would not
     run.
     """
 
@@ -80,6 +84,8 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         on_connect: OnConnect | None = None,
         admit: Admit | None = None,
         permit: Permit | None = None,
+        pay: Pay | None = None,
+        body_limit_bytes: Callable[[Context], int] | None = None,
         observe: Observe | None = None,
         shared: Shared[Context] | None = None,
         max_body_bytes: int = 4 * 1024 * 1024,
@@ -104,6 +110,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         self._make_context = make_context
         self._describe_error = describe_error or _describe_nothing
         self._max_body_bytes = max_body_bytes
+        self._body_limit_bytes = body_limit_bytes
         self._max_frame_bytes = max_frame_bytes
         policy = {"content-security-policy": PAGE_POLICY}
         self._page = HTMLResponse(self.graphql_ide_html, headers=policy) if graphiql else None
@@ -117,6 +124,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             timeout_s=timeout_s,
             introspection=introspection,
             texts=texts,
+            pay=pay,
             safelist=safelist,
         )
         self._streams = Streams(self._operations, shared)
@@ -189,17 +197,19 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         attempt: Attempt,
     ) -> JsonAnswer | StreamAnswer:
         self._browsers.check(scope["method"], headers)
-        request = await read_operation(scope, headers, receive, self._max_body_bytes)
-        if not self._operations.has_text(request):
-            request = await self._operations.resolve(request)
-        prepared, operation = self._operations.prepare(request, attempt)
+        who = Asker(self._make_context, scope)
+        request = await read_operation(scope, headers, receive, self._body_limit(who))
+        prepared = self._operations.known(request, attempt)
+        if prepared is None:
+            request, prepared = await self._operations.learn(request, attempt, who)
+        operation = attempt.operation
         if prepared.errors:
             return answer_errors(prepared.errors, _BAD_REQUEST, accept)
         if operation is None:
             raise RefuseRequest(_BAD_REQUEST, UNKNOWN_OPERATION)
         streamed = _is_streamed(operation.kind, scope["method"], accept)
         cost = self._operations.weigh(operation, request.variables)
-        context = await self._make_context(Request(scope))
+        context = await who()
         extensions = await self._operations.permit(operation, cost, context)
         if streamed and accept.stream:
             place = ExitStack()
@@ -213,6 +223,16 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         if isinstance(result, list):
             return answer_errors(result, _BAD_REQUEST, accept)
         return answer_result(result, accept, extensions)
+
+    def _body_limit(self, who: Asker[Context]) -> BodyLimit:
+        limit_of, most_bytes = self._body_limit_bytes, self._max_body_bytes
+        if limit_of is None:
+            return BodyLimit(most_bytes)
+
+        async def raise_it() -> int:
+            return min(most_bytes, limit_of(await who()))
+
+        return BodyLimit(min(most_bytes, ANYBODYS_BODY_BYTES), raise_it, most_bytes)
 
     def _answer_failure(self, error: Exception, accept: Wanted) -> JsonAnswer:
         code, message, extensions = describe_outside_fields(error, self._describe_error)

@@ -1,7 +1,7 @@
 """From an HTTP request to the GraphQL operation it asks for."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope
 from resolvers.media_types import is_json
 from resolvers.transport_errors import RefuseRequest
 
+ANYBODYS_BODY_BYTES: Final = 64 * 1024
+"""Of a longer body it is asked whose it is first: 4 MiB of JSON can hold a process for 200 ms."""
 _MAX_QUERY_PARAMETERS = 20
 _CLOSE = ((b"connection", b"close"),)  # the rest of the body is not worth reading
 
@@ -25,18 +27,40 @@ class OperationRequest(NamedTuple):
     extensions: dict[str, Any] | None
 
 
+class BodyLimit(NamedTuple):
+    """How long a body may be."""
+
+    most_bytes: int
+    raise_it: Callable[[], Awaitable[int]] | None = None
+    """Finds out whether more is allowed to who asks, for nearly nobody needs that."""
+    most_dropped_bytes: int = 0
+    """What is too long but no longer is dropped as it comes: who still sends reads no answer."""
+
+    async def raised_for(self, length_bytes: int, *, is_whole: bool = False) -> "BodyLimit":
+        """The limit under which a body of this length may be read; raises RefuseRequest."""
+        if length_bytes <= self.most_bytes:
+            return self
+        if self.raise_it is None:
+            is_short = is_whole and length_bytes <= self.most_dropped_bytes
+            text = f"The body exceeds {self.most_bytes} bytes"
+            raise RefuseRequest(413, text, headers=() if is_short else _CLOSE)
+        higher = self._replace(most_bytes=await self.raise_it(), raise_it=None)
+        return await higher.raised_for(length_bytes, is_whole=is_whole)
+
+
 async def read_operation(
-    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, max_body_bytes: int
+    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: BodyLimit
 ) -> OperationRequest:
     """Read the operation of a POST or GET request.
 
-    Raises RefuseRequest for anything malformed or too large, ClientDisconnect when nobody waits.
+    Raises RefuseRequest for anything malformed or too large, ClientDisconnect when nobody waits,
+    and what asking for a higher limit raises.
     """
     method = scope["method"]
     if method == "POST":
         if not is_json(headers.get(b"content-type", b"")):
             raise RefuseRequest(415, "The body must be application/json in UTF-8")
-        body = await _read_body(headers, receive, max_body_bytes)
+        body = await _read_body(headers, receive, limit)
         return check_parameters(_parse_json(body, "body"))
     if method == "GET":
         return check_parameters(_query_parameters(scope["query_string"]))
@@ -98,33 +122,23 @@ def _parse_json(text: bytes | str, what: str) -> object:
         raise RefuseRequest(400, f"The {what} is not valid JSON") from None
 
 
-async def _read_body(
-    headers: Mapping[bytes, bytes], receive: Receive, max_body_bytes: int
-) -> bytes:
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: BodyLimit) -> bytes:
     announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > max_body_bytes:
-        raise _too_large(max_body_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if len(body) <= max_body_bytes and not message.get("more_body", False):
-        _check_connected(message["type"])
-        return body
-    chunks = [body]
-    length = len(body)
-    while length <= max_body_bytes and message.get("more_body", False):
+    if announced.isdigit() and int(announced) > limit.most_bytes:
+        limit = await limit.raised_for(int(announced), is_whole=True)
+    chunks: list[bytes] = []
+    length, is_more = 0, True
+    while is_more:
         message = await receive()
         _check_connected(message["type"])
         chunks.append(message.get("body", b""))
         length += len(chunks[-1])
-    if length > max_body_bytes:
-        raise _too_large(max_body_bytes)
-    return b"".join(chunks)
+        if length > limit.most_bytes:
+            limit = await limit.raised_for(length)
+        is_more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _check_connected(message_type: str) -> None:
     if message_type == "http.disconnect":
         raise ClientDisconnect
-
-
-def _too_large(max_body_bytes: int) -> RefuseRequest:
-    return RefuseRequest(413, f"The body exceeds {max_body_bytes} bytes", headers=_CLOSE)

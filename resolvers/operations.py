@@ -25,7 +25,9 @@ from resolvers.attempts import Asked as Asked
 from resolvers.attempts import Attempt, Observe, Permit
 from resolvers.attempts import Observation as Observation
 from resolvers.caches import DocumentCache
+from resolvers.cost import MOST_OF_A_SUBSCRIPTION
 from resolvers.documents import PreparedDocument, PreparedOperation
+from resolvers.learning import Learning, Pay, Who
 from resolvers.limits import check_variables
 from resolvers.operation_requests import OperationRequest, is_persisted
 from resolvers.patience import Leaving, patience
@@ -83,6 +85,7 @@ class Operations:
         max_cost: int | None = None,
         timeout_s: float = 10.0,
         introspection: bool = True,
+        pay: Pay | None = None,
         texts: Texts | None = None,
         safelist: Safelist | None = None,
     ) -> None:
@@ -97,32 +100,46 @@ class Operations:
         self._introspection = introspection
         self.documents = DocumentCache(self._schema, introspection=introspection)
         self._is_safe = safelist is None or safelist.mode == "off"
-        self._persisted = PersistedQueries(self._is_valid, texts, safelist)
-
-    def has_text(self, request: OperationRequest) -> bool:
-        """Whether the request brings its text, and any may be run."""
-        return self._is_safe and bool(request.query) and not is_persisted(request.extensions)
-
-    async def resolve(self, request: OperationRequest) -> OperationRequest:
-        """The request with the text that it means; raises OperationRefused when there is none."""
-        return await self._persisted.resolve(request)
-
-    def _is_valid(self, source: str) -> bool:
-        return not self.documents.prepare(source).errors
+        self._persisted = PersistedQueries(texts, safelist)
+        self._learning = Learning(self.documents, pay)
 
     def attempt(self) -> Attempt:
         """A request that has just come."""
         return Attempt(self._observe)
 
-    def prepare(
-        self, request: OperationRequest, attempt: Attempt
-    ) -> tuple[PreparedDocument, PreparedOperation | None]:
-        """The document and which of its operations is meant, if it has that one."""
+    def known(self, request: OperationRequest, attempt: Attempt) -> PreparedDocument | None:
+        """The document, where the request brings its text and that is kept.
+
+        Which of its operations is meant is the attempt's from now on, if it has that one.
+        """
+        if not self._has_text(request):
+            return None
         kept = self.documents.find(request.query)
+        if kept is not None:
+            attempt.is_known = not kept.errors
+            attempt.operation = kept.operations.get(request.operation_name)
+        return kept
+
+    async def learn(
+        self, request: OperationRequest, attempt: Attempt, who: Who
+    ) -> tuple[OperationRequest, PreparedDocument]:
+        """The request with the text that it means, and its document: for what is not `known`.
+
+        Raises OperationRefused when there is no text, and whatever `who` or `pay` raise.
+        """
+        kept = None
+        if not self._has_text(request):
+            request = await self._persisted.resolve(request)
+            kept = self.documents.find(request.query)
         attempt.is_known = kept is not None and not kept.errors
-        prepared = kept or self.documents.add(request.query)
+        prepared = kept or await self._learning.learn(request.query, who)
+        if not prepared.errors:
+            await self._persisted.keep(request)
         attempt.operation = prepared.operations.get(request.operation_name)
-        return prepared, attempt.operation
+        return request, prepared
+
+    def _has_text(self, request: OperationRequest) -> bool:
+        return self._is_safe and bool(request.query) and not is_persisted(request.extensions)
 
     def weigh(self, operation: PreparedOperation, variables: Mapping[str, Any] | None) -> int:
         """What the operation costs; raises OperationRefused for too much of it or its variables."""
@@ -131,9 +148,12 @@ class Operations:
         if excess is not None:
             raise OperationRefused(BAD_USER_INPUT, excess)
         cost = operation.price.of(given)
-        if self._max_cost is not None and cost > self._max_cost:
-            message = f"The operation costs {cost:,}, at most {self._max_cost:,} is allowed"
-            numbers = {"requested": cost, "maximum": self._max_cost}
+        most = self._max_cost
+        if most is not None and operation.kind is OperationType.SUBSCRIPTION:
+            most = min(most, MOST_OF_A_SUBSCRIPTION)
+        if most is not None and cost > most:
+            message = f"The operation costs {cost:,}, at most {most:,} is allowed"
+            numbers = {"requested": cost, "maximum": most}
             raise OperationRefused(COST_LIMITED, message, {"cost": numbers})
         return cost
 

@@ -1,11 +1,13 @@
 """Whether an operation may begin: what it counts against, by who asks and what for."""
 
+import sys
 from functools import lru_cache
 from typing import Final
 
 from graphql import OperationType
 
 from resolvers.attempts import Asked
+from resolvers.operation_requests import ANYBODYS_BODY_BYTES
 from schema.context import Context, Viewer
 from services.limits.fields import LIMITS_BY_FIELD, VALUE
 from services.limits.limiter import Limiter
@@ -13,6 +15,9 @@ from services.limits.networks import network_of
 from services.limits.rates import Take
 from services.users.claims import Role
 
+_MEMBERS_BODY_BYTES: Final = 256 * 1024
+_STAFFS_BODY_BYTES: Final = sys.maxsize
+"""As much as anybody at all may send (`MALL_MAX_BODY_BYTES`)."""
 _STAFF: Final = frozenset({Role.OPERATOR, Role.SERVICE})
 
 
@@ -38,18 +43,40 @@ class Permits:
                 takes.append(Take("address_value", network_of(context.remote_address), moves))
         await self._limiter.take(takes, moves_value=moves > 0)
 
+    async def pay(self, context: Context, cost: int) -> None:
+        """Take what is no operation's own of what the asker's may cost; raises LimitExceeded."""
+        viewer = context.viewer
+        if viewer is None:
+            take = Take("anonymous_cost", network_of(context.remote_address), cost)
+        else:
+            limit = "staff_cost" if viewer.roles & _STAFF else "cost"
+            take = Take(limit, _holder(viewer), cost)
+        await self._limiter.take([take], moves_value=False)
+
+
+def body_limit_bytes(context: Context) -> int:
+    """How long a request may be: what staff imports and reports is long, what others ask is not."""
+    viewer = context.viewer
+    if viewer is None:
+        return ANYBODYS_BODY_BYTES
+    return _STAFFS_BODY_BYTES if viewer.roles & _STAFF else _MEMBERS_BODY_BYTES
+
+
+def _holder(viewer: Viewer) -> str:
+    return f"user:{viewer.user_id}"
+
 
 def _of_nobody(address: str, cost: int) -> list[Take]:
     return [Take("anonymous_operations", address), Take("anonymous_cost", address, cost)]
 
 
 def _of_staff(viewer: Viewer, cost: int) -> list[Take]:
-    holder = f"user:{viewer.user_id}"
+    holder = _holder(viewer)
     return [Take("staff_operations", holder), Take("staff_cost", holder, cost)]
 
 
 def _of_member(viewer: Viewer, mutations: tuple[str, ...], cost: int) -> list[Take]:
-    holder = f"user:{viewer.user_id}"
+    holder = _holder(viewer)
     takes = [Take(limit, holder, times) for limit, times in _named(mutations)]
     takes.append(Take("cost", holder, cost))
     return takes

@@ -6,7 +6,7 @@ trusted for nothing: a text counts only if it has that hash, and only valid ones
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -22,6 +22,7 @@ PERSISTED_QUERY_NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 _MAX_KEPT: Final = 1_000
 _MAX_KEPT_CHARACTERS: Final = 16 * 1024
 _LONGEST_ID: Final = 256
+_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -74,12 +75,10 @@ class PersistedQueries:
 
     def __init__(
         self,
-        is_valid: Callable[[str], bool],
         texts: Texts | None = None,
         safelist: Safelist | None = None,
     ) -> None:
         """Without `texts` this process remembers only for itself."""
-        self._is_valid = is_valid
         self._texts = texts
         self._safelist = safelist or Safelist()
         self._kept: OrderedDict[str, str] = OrderedDict()
@@ -95,7 +94,8 @@ class PersistedQueries:
             return request
         text = request.query if digest is None else await self._text(request.query, digest)
         if self._safelist.mode != "off" and text not in self._safelist.known:
-            _log.warning("operation_not_in_safelist", operation=request.operation_name)
+            name = _loggable(request.operation_name)
+            _log.warning("operation_not_in_safelist", operation=name, hash=hash_of(text))
             if self._safelist.mode == "enforce":
                 raise OperationRefused("FORBIDDEN", "Only operations that are known are served")
         return request._replace(query=text)
@@ -107,11 +107,18 @@ class PersistedQueries:
             return sent
         if hash_of(sent) != digest:
             raise OperationRefused(BAD_USER_INPUT, "The hash is not that of the query")
-        if self._is_valid(sent):
-            self._remember(digest, sent)
-            if self._texts is not None:
-                await self._texts.keep(digest, sent)
         return sent
+
+    async def keep(self, request: OperationRequest) -> None:
+        """Keep the text of a request that was resolved, and is valid, if it came with its hash."""
+        digest, text = _digest(request), request.query
+        if digest is None or len(text) > _MAX_KEPT_CHARACTERS:
+            return
+        if text in (self._kept.get(digest), self._safelist.bodies.get(digest)):
+            return
+        self._remember(digest, text)
+        if self._texts is not None:
+            await self._texts.keep(digest, text)
 
     async def _find(self, digest: str) -> str:
         text = self._safelist.bodies.get(digest) or self._kept.get(digest)
@@ -129,6 +136,11 @@ class PersistedQueries:
         self._kept.move_to_end(digest)
         if len(self._kept) > _MAX_KEPT:
             self._kept.popitem(last=False)
+
+
+def _loggable(name: str | None) -> str | None:
+    """The name where it can be one: the client may send anything as such, of any length."""
+    return name if name is not None and _NAME.fullmatch(name) else None
 
 
 def _digest(request: OperationRequest) -> str | None:

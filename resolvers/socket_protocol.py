@@ -6,7 +6,6 @@ are those of its reference implementation, and a test compares them (decision 22
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from copy import copy
@@ -16,8 +15,8 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import orjson
 import structlog
 
+from resolvers.following import Following
 from resolvers.operation_requests import OperationRequest
-from resolvers.shared_streams import StreamKey
 from resolvers.socket_messages import ClientMessage, InvalidMessage, read_message
 from resolvers.stream_messages import Message
 from resolvers.streams import Streams
@@ -41,8 +40,8 @@ _ALREADY_SUBSCRIBED, _INIT_TWICE, _UNEXPECTED = 4409, 4429, 4500
 
 _MOST_LAST_WORDS: Final = 20
 """How many operations that are over may wait to say so, before no more is read."""
-_FRAMES_IN_A_ROW: Final = 50
-"""After so many others have their turn: frames that were sent at once are there at once."""
+_LONGEST_TURN_S: Final = 0.005
+"""After it others have theirs: frames that were sent at once are there at once."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -77,7 +76,7 @@ class SocketHandler(Generic[Context]):
         self._is_init_received = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
-        self._followed = Counter[StreamKey]()
+        self._following = Following()
         self._tasks: dict[asyncio.Task[None], int] = {}
         """With the size of the frame that each may keep something of."""
         self._timer: asyncio.TimerHandle | None = None
@@ -97,13 +96,13 @@ class SocketHandler(Generic[Context]):
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hear_all(self, frames: AsyncGenerator[str | bytes]) -> None:
-        heard = 0
+        began_at_s = time.perf_counter()
         async for frame in frames:
             await self._hear(frame)
             await self._wait_for_room()
-            heard += 1
-            if heard % _FRAMES_IN_A_ROW == 0:
+            if time.perf_counter() - began_at_s > _LONGEST_TURN_S:
                 await asyncio.sleep(0)
+                began_at_s = time.perf_counter()
 
     async def _wait_for_room(self) -> None:
         """Read no more from who lets too many last words wait.
@@ -174,7 +173,7 @@ class SocketHandler(Generic[Context]):
     def _open(self, payload: dict[str, Any]) -> AsyncGenerator[Message]:
         """The messages of an operation, which keep of the payload only what they need."""
         # A copy for each: what one operation loaded must not be another's truth, later.
-        return self._streams.ask(_request(payload), copy(self._context), self._followed)
+        return self._streams.ask(_request(payload), copy(self._context), self._following)
 
     async def _run(self, identifier: str, messages: AsyncGenerator[Message]) -> None:
         """Run an operation to its end. Its id is free again before its last word is sent."""

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from graphql import OperationType
 from resolvers.attempts import Attempt
 from resolvers.caches import MAX_CACHED_CHARACTERS
 from resolvers.documents import PreparedDocument, PreparedOperation
+from resolvers.following import Following
 from resolvers.operation_requests import OperationRequest
 from resolvers.operations import Operations
 from resolvers.shared_streams import Begin, SharedStreams, StreamKey, stream_key
@@ -57,47 +58,54 @@ class Streams(Generic[Context]):
         self.shared = SharedStreams()
 
     def ask(
-        self, request: OperationRequest, context: Context, followed: Counter[StreamKey]
+        self, request: OperationRequest, context: Context, following: Following
     ) -> AsyncGenerator[Message]:
         """The messages of an operation that is still to be found, prepared and permitted."""
         attempt = self._operations.attempt()
-        if self._operations.has_text(request):
-            return self._prepared(request, context, followed, attempt)
-        return self._found(request, context, followed, attempt)
+        prepared = self._operations.known(request, attempt)
+        if prepared is None:
+            return self._learned(request, context, following, attempt)
+        return self._prepared(prepared, request, context, following, attempt)
 
-    async def _found(
+    async def _learned(
         self,
         request: OperationRequest,
         context: Context,
-        followed: Counter[StreamKey],
+        following: Following,
         attempt: Attempt,
     ) -> AsyncGenerator[Message]:
+        who = partial(_given, context)
         try:
-            request = await self._operations.resolve(request)
+            request, prepared = await self._operations.learn(request, attempt, who)
         except Exception as error:  # noqa: BLE001 - the client is told what it may know
             yield self._refuse(error, attempt)
             return
-        messages = self._prepared(request, context, followed, attempt)
-        del request, context  # they keep what the messages do not
+        messages = self._prepared(prepared, request, context, following, attempt)
+        del prepared, request, context, who  # they keep what the messages do not
         async with aclosing(messages):
             async for message in messages:
                 yield message
 
     def _prepared(
         self,
+        prepared: PreparedDocument,
         request: OperationRequest,
         context: Context,
-        followed: Counter[StreamKey],
+        following: Following,
         attempt: Attempt,
     ) -> AsyncGenerator[Message]:
         try:
-            prepared, operation = self._operations.prepare(request, attempt)
+            operation = attempt.operation
             if operation is None:
                 return self.observed(self.open(prepared, request, context), attempt)
             cost = self._operations.weigh(operation, request.variables)
             permission = partial(self._operations.permit, operation, cost, context)
-            begin = partial(self.open, prepared, _needed(operation, request), context, followed)
-            return self._permitted(permission, begin, attempt)
+            begin = partial(
+                self.open, prepared, _needed(operation, request), context, following.streams
+            )
+            is_lasting = operation.kind is OperationType.SUBSCRIPTION
+            place = following.holding(cost) if is_lasting else nullcontext()
+            return self._permitted(permission, begin, place, attempt)
         except Exception as error:  # noqa: BLE001 - the operation ends, not the connection
             return only(self._refuse(error, attempt))
 
@@ -110,17 +118,20 @@ class Streams(Generic[Context]):
         self,
         permission: Callable[[], Awaitable[dict[str, Any] | None]],
         begin: Callable[[dict[str, Any] | None], AsyncGenerator[Message]],
+        place: AbstractContextManager[None],
         attempt: Attempt,
     ) -> AsyncGenerator[Message]:
-        try:
-            messages = begin(await permission())
-        except Exception as error:  # noqa: BLE001 - the client is told what it may know
-            yield self._refuse(error, attempt)
-            return
-        del permission, begin  # they keep what the messages do not
-        async with aclosing(self.observed(messages, attempt)) as observed:
-            async for message in observed:
-                yield message
+        with ExitStack() as held:
+            try:
+                held.enter_context(place)
+                messages = begin(await permission())
+            except Exception as error:  # noqa: BLE001 - the client is told what it may know
+                yield self._refuse(error, attempt)
+                return
+            del permission, begin  # they keep what the messages do not
+            async with aclosing(self.observed(messages, attempt)) as observed:
+                async for message in observed:
+                    yield message
 
     async def observed(
         self, messages: AsyncGenerator[Message], attempt: Attempt
@@ -214,6 +225,10 @@ async def _persist(begin: Begin) -> AsyncGenerator[Message]:
             return
         await asyncio.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 - all wait alike else
         retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+
+
+async def _given(context: Context) -> Context:
+    return context
 
 
 def _needed(operation: PreparedOperation | None, request: OperationRequest) -> OperationRequest:

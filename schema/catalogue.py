@@ -1,7 +1,9 @@
 """What points buy."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import cached_property
 
 import strawberry
 
@@ -115,8 +117,12 @@ class ExchangeItemConnection:
 
     @strawberry.field
     async def total_count(self) -> int:
-        """Counted only when it is asked for."""
-        return await self.count()
+        """Counted only when it is asked for, and once, under however many aliases."""
+        return await self._counted
+
+    @cached_property
+    def _counted(self) -> asyncio.Future[int]:
+        return asyncio.ensure_future(self.count())
 
     @classmethod
     def of(cls, page: Page[Item], count: Callable[[], Awaitable[int]]) -> "ExchangeItemConnection":

@@ -6,6 +6,7 @@ so nobody can fill the store; the newest has it.
 """
 
 import hashlib
+import time
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from redis.exceptions import RedisError
 
 from models.stores import NAMESPACE
 
+_PAUSE_S: Final = 1.0
 LIFETIME_S: Final = 7 * 86_400
 PLACES: Final = 8_192
 MAX_BYTES: Final = 16 * 1024
@@ -33,25 +35,38 @@ class PersistedTexts:
     def __init__(self, redis: "Redis") -> None:
         """Nothing is read yet."""
         self._redis = redis
+        self._asked_again_at_s = 0.0
 
     async def find(self, digest: str) -> str | None:
         """The text with this hash; it is checked, whatever stands in the store."""
+        if self._is_away():
+            return None
         try:
             found = await self._redis.get(_place(digest))
         except (RedisError, OSError) as error:
-            _log.warning("persisted_text_not_read", cause=repr(error))
+            self._note_away("persisted_text_not_read", error)
             return None
         text = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
         return text if text is not None and hash_of(text) == digest else None
 
     async def keep(self, digest: str, text: str) -> None:
         """Keep the text for a week from now, unless it is too long."""
-        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        if self._is_away() or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             return
         try:
             await self._redis.set(_place(digest), text, ex=LIFETIME_S)
-        except (RedisError, OSError, UnicodeEncodeError) as error:
-            _log.warning("persisted_text_not_kept", cause=repr(error))
+        except UnicodeEncodeError:  # half a surrogate pair: of no use to anybody else
+            return
+        except (RedisError, OSError) as error:
+            self._note_away("persisted_text_not_kept", error)
+
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._asked_again_at_s
+
+    def _note_away(self, event: str, error: Exception) -> None:
+        """Let nobody wait for it for a moment: a store that hangs would hold up every request."""
+        self._asked_again_at_s = time.monotonic() + _PAUSE_S
+        _log.warning(event, cause=repr(error))
 
 
 def _place(digest: str) -> str:

@@ -17,6 +17,7 @@ from services.points.account import Cause, Lot
 from services.points.accounts import load_lots, lock_accounts, save_accounts
 from services.points.expiry import expiry_of
 from services.points.ledger import grant
+from services.points.velocity import RULES_KEY, VelocityRules
 from services.transaction import transaction
 
 _UNSET: Any = object()
@@ -44,9 +45,15 @@ async def give_points(
     *,
     expires_at: datetime | None = _UNSET,
     source: str = "test",
+    held: bool = False,
 ) -> Lot:
-    """A lot, granted through the ledger; expires after 12 months unless said otherwise."""
+    """A lot, granted through the ledger; expires after 12 months unless said otherwise.
+
+    `held`: gained too fast, if they are more than one point.
+    """
     async with transaction(mall.stores.write) as session:
+        if held:
+            session.info[RULES_KEY] = VelocityRules(gains_an_hour=1)
         accounts = await lock_accounts(session, [user_id])
         now = mall.clock()
         await load_lots(session, accounts, {}, now)

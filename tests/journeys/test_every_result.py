@@ -58,6 +58,7 @@ def asking(who: str = "alice", **asked: Any) -> Scenario:
 
 
 _TAKEN = {"itemId": "@limited"}
+_HELD = {"pointsRecordId": "@held", "reason": "looked into it"}
 _EXTENDED = {"pointsRecordId": "@ending"}
 _GRANTED = {"userId": "@alice", "points": 5, "source": "campaign"}
 _REVERSED = {"source": "campaign", "reference": "order-1", "points": 5}
@@ -210,6 +211,20 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "AcknowledgeAlertSuccess": asking("olga", alertId="@alert"),
         "NotFound": asking("olga", alertId="@no_alert"),
     },
+    "releaseHeldPoints": {
+        "DecideHeldPointsSuccess": asking("olga", **_HELD),
+        "NotFound": asking("olga", **_HELD | {"pointsRecordId": "@no_lot"}),
+        "InvalidInput": asking("olga", **_HELD | {"reason": ""}),
+        "InvalidState": asking("olga", **_HELD | {"pointsRecordId": "@lasting"}),
+        "IdempotencyConflict": asking("olga", **_HELD | {"reason": "another"}),
+    },
+    "rejectHeldPoints": {
+        "DecideHeldPointsSuccess": asking("olga", **_HELD),
+        "NotFound": asking("olga", **_HELD | {"pointsRecordId": "@no_lot"}),
+        "InvalidInput": asking("olga", **_HELD | {"reason": ""}),
+        "InvalidState": asking("olga", **_HELD | {"pointsRecordId": "@lasting"}),
+        "IdempotencyConflict": asking("olga", **_HELD | {"reason": "another"}),
+    },
     "setExperimentStatus": {
         "SetExperimentStatusSuccess": asking("olga", key="points_prompt", status="STOPPED"),
         "NotFound": asking("olga", key="no_such_idea", status="RUNNING"),
@@ -283,6 +298,7 @@ async def world(mall: Mall, client: Client) -> dict[str, str]:
     olga = await add_user(mall, "olga", last_login_at=now)
     await _many_answers(mall, users["sam"])
     lots = {"lasting": await give_points(mall, users["alice"], 1_000)}
+    lots["held"] = await give_points(mall, users["alice"], 70, held=True)
     lots["sams_lot"] = await give_points(mall, users["sam"], 200, expires_at=until)
     items, exchanges = await _items(mall), {}
     home = {"recipient": "李雷", "phone": "13800138000", "address": "上海市"}

@@ -1,5 +1,6 @@
 """Points that are gained too fast: held, seen by operators, released or taken."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -261,3 +262,29 @@ async def test_held_points_become_available_at_no_time(
     clock.advance(hours=1)
     assert (await decide(client, RELEASE, first))["__typename"] == "DecideHeldPointsSuccess"
     assert [row[0] for row in await execute(mall, instants)] == [clock.now, None]
+
+
+async def test_many_who_decide_and_take_back_at_once(
+    mall: Mall, client: Client, alice: int
+) -> None:
+    """One decision of all on a lot is done; each point is released, rejected or taken back once."""
+    for number in range(6):
+        name = f"order-{number}"
+        given = await grant(client, alice, 150, name, reference=name)
+        lot = given["pointsRecord"]["id"]
+        answers = await asyncio.gather(
+            *(decide(client, RELEASE, lot, f"{name} release {each}") for each in range(2)),
+            *(decide(client, REJECT, lot, f"{name} reject {each}") for each in range(2)),
+            *(reverse(client, name, f"{name} back {each}", 50) for each in range(2)),
+        )
+        decided = [each["__typename"] for each in answers[:4]]
+        assert sorted(decided) == ["DecideHeldPointsSuccess", *["InvalidState"] * 3]
+        assert [each["reversedPoints"] for each in answers[4:]] == [50, 50]
+        assert [each["owedPoints"] for each in answers[4:]] == [0, 0]
+    sums = """
+        SELECT sum(points + withheld_points + rejected_points) + coalesce(
+                   (SELECT sum(points) FROM lot_draws), 0) AS accounted,
+               sum(points) FILTER (WHERE status = 'active') AS active FROM points_records
+    """
+    [(accounted, active)] = await execute(mall, sums)
+    assert (accounted, active or 0) == (6 * 150, await points_of(mall, alice))

@@ -11,6 +11,7 @@ from tests.resolvers.serving import make_endpoint, serve
 FRIEND, STRANGER = "https://app.example.com", "https://evil.example.com"
 HELLO = {"query": "{ hello }"}
 ALLOW = "access-control-allow-origin"
+SENT = "apollographql-client-name,authorization, baggage,content-type,sentry-trace,x-request-id"
 
 
 @pytest.fixture
@@ -75,17 +76,32 @@ async def test_what_needs_asking_first_is_served(
 
 async def test_only_allowed_origins_may_read(client: httpx2.AsyncClient) -> None:
     for origin, allowed in ((FRIEND, FRIEND), (STRANGER, None), (f"{FRIEND}.evil.com", None)):
-        preflight = await client.options(
-            "", headers={"origin": origin, "access-control-request-method": "POST"}
-        )
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": SENT}
+        preflight = await client.options("", headers={"origin": origin} | asked)
         answer = await client.post("", json=HELLO, headers={"origin": origin})
         assert (preflight.status_code, answer.status_code) == (204 if allowed else 403, 200)
         for each in (preflight, answer):
             assert each.headers.get(ALLOW) == allowed
             assert each.headers["vary"] == "origin"
             assert "access-control-allow-credentials" not in each.headers
-        may_send = preflight.headers.get("access-control-allow-headers", "")
-        assert ("authorization" in may_send) is bool(allowed)
+        assert preflight.headers.get("access-control-allow-headers") == (allowed and SENT)
+
+
+@pytest.mark.parametrize("names", ["", "a b", "a,", "a\tb, c", "x" * 2_049, "(a)", "a,,b"])
+async def test_what_names_no_headers_is_not_repeated(
+    client: httpx2.AsyncClient, names: str
+) -> None:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": names}
+    preflight = await client.options("", headers={"origin": FRIEND} | asked)
+    assert preflight.status_code == 204
+    assert "access-control-allow-headers" not in preflight.headers
+
+
+async def test_origins_are_understood_as_sockets_understand_them() -> None:
+    endpoint = make_endpoint(allowed_origins=("HTTPS://App.Example.com:443/",))
+    async with serve(endpoint) as address, httpx2.AsyncClient() as client:
+        answer = await client.post(f"http://{address}", json=HELLO, headers={"origin": FRIEND})
+    assert answer.headers[ALLOW] == FRIEND
 
 
 async def test_any_origin_may_read_where_that_is_wanted_but_never_with_credentials() -> None:
@@ -94,6 +110,7 @@ async def test_any_origin_may_read_where_that_is_wanted_but_never_with_credentia
         headers = {"origin": STRANGER}
         answer = await client.post(f"http://{address}", json=HELLO, headers=headers)
     assert answer.headers[ALLOW] == "*"
+    assert answer.headers["access-control-expose-headers"] == "retry-after, x-request-id"
     assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -1,13 +1,21 @@
 """What an operation may cost: each rule, and that the compiled price is the one of the rules."""
 
+import inspect
+import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import orjson
 import pytest
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
+    GraphQLInt,
+    GraphQLObjectType,
     OperationDefinitionNode,
     build_schema,
     parse,
@@ -16,7 +24,9 @@ from graphql import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolvers.cost import MOST, Price, price_operations
+from resolvers.cost import MOST, WEIGHTS, Price, price_operations
+from resolvers.root import build_schema as build_mall_schema
+from resolvers.root import graphql_schema
 from tests.resolvers.serving import make_endpoint, serve
 from tests.resolvers.test_websocket import greeted, read, subscribe
 
@@ -80,11 +90,42 @@ def test_rules(source: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "nodes"),
-    [(3, 3), (0, 1), (-1, 1), (10**30, 1_000), (None, 20), ("3", 20), ([3], 20), (2.5, 20)],
+    [
+        (3, 3),
+        (0, 1),
+        (-1, 1),
+        (10**30, 1_000),
+        (3.0, 3),
+        (1e300, 1_000),
+        # None of these is an Int: what they are given to is refused when it runs.
+        (None, 20),
+        ("3", 20),
+        ([3], 20),
+        (2.5, 20),
+        (math.inf, 20),
+        (math.nan, 20),
+    ],
 )
 def test_variables_of_any_kind_are_put_in(value: object, nodes: int) -> None:
     source = "query ($n: Int) { page(first: $n) { nodes { thing { word } } } }"
     assert cost(source, n=value) == 1 + 2 * nodes
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_a_number_costs_the_same_however_it_is_written(number: int) -> None:
+    source = "query ($n: Int) { page(first: $n) { nodes { thing { word } } } }"
+    assert cost(source, n=float(number)) == cost(source, n=number)
+
+
+def test_whatever_is_taken_for_an_int_is_priced_as_that_int() -> None:
+    source = "query ($n: Int) { page(first: $n) { nodes { word } } }"
+    for written in ("37", "37.0", "3.7e1", '"37"', "[37]", "true", "37.5"):
+        value = orjson.loads(written)
+        try:
+            taken = GraphQLInt.parse_value(value)
+        except GraphQLError:
+            continue
+        assert cost(source, n=value) == 1 + taken, written
 
 
 def test_a_variable_that_is_left_out_has_its_own_default_or_the_arguments() -> None:
@@ -229,3 +270,26 @@ async def test_what_the_permission_tells_stands_beside_the_cost() -> None:
         answer = await client.post("", json={"query": "{ hello }"})
     expected = {"requested": 1, "maximum": 2, "remaining": 7}
     assert answer.json()["extensions"] == {"cost": expected}
+
+
+def test_every_field_that_waits_is_batched_or_has_a_weight() -> None:
+    """Else what it reads is read for nothing, as often as it is asked for under another alias."""
+    batched = re.compile(r"\bloaders\b|\bload_\w+\(|\b_progress\(|\bread_around\(")
+    roots = {"Query", "Mutation", "Subscription"}
+    unweighed = [
+        (type_.name, name)
+        for type_ in graphql_schema(build_mall_schema()).type_map.values()
+        if isinstance(type_, GraphQLObjectType) and type_.name not in roots
+        for name, resolver in _resolvers(type_)
+        if resolver.is_async and not batched.search(inspect.getsource(resolver.wrapped_func))
+    ]
+    # The lots of a member are counted by a loader, of which their page only holds the question.
+    unweighed.remove(("PointsRecordConnection", "totalCount"))
+    assert set(unweighed) <= WEIGHTS.keys()
+
+
+def _resolvers(type_: GraphQLObjectType) -> Iterator[tuple[str, Any]]:
+    for name, field in type_.fields.items():
+        definition = field.extensions.get("strawberry-definition")
+        if definition is not None and definition.base_resolver is not None:
+            yield name, definition.base_resolver

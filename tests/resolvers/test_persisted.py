@@ -125,7 +125,17 @@ async def test_without_the_store_each_process_knows_what_it_was_sent() -> None:
             for query in (HELLO, None):
                 answer = await ask(address, query, hash_of(HELLO))
                 assert answer.json() == {"data": {"hello": "world"}}
-    assert {log["event"] for log in logs} == {"persisted_text_not_read", "persisted_text_not_kept"}
+    # Once: nobody else waits for a store that has just been found away.
+    assert [log["event"] for log in logs] == ["persisted_text_not_read"]
+
+
+async def test_a_text_too_long_to_be_kept_is_prepared_once() -> None:
+    endpoint = make_endpoint()
+    text = HELLO + " " * 17_000
+    async with serve(endpoint) as address:
+        answer = await ask(address, text, hash_of(text))
+    assert answer.json() == {"data": {"hello": "world"}}
+    assert endpoint.documents.misses == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -178,6 +188,26 @@ async def test_others_are_noted_where_that_is_wanted(manifest: Path) -> None:
             for query in (HELLO, "query Other { hello }"):
                 assert (await ask(address, query, hash_of(query))).json()["data"]
     assert [log["event"] for log in logs] == ["operation_not_in_safelist"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"),
+    [("Other", "Other"), ("Bearer eyJ.secret alice@example.com", None), ("x" * 65, None)],
+)
+async def test_what_is_logged_of_others_can_be_a_name(
+    manifest: Path, sent: str, logged: str | None
+) -> None:
+    """Whatever else clients send in its place, in whatever length."""
+    query = "query Other { hello }"
+    async with (
+        serve(make_endpoint(safelist=read_safelist("log", manifest))) as address,
+        httpx2.AsyncClient() as client,
+    ):
+        with capture_logs() as logs:
+            body = {"query": query, "operationName": sent}
+            await client.post(f"http://{address}", json=body)
+    (noted,) = logs
+    assert (noted["operation"], noted["hash"]) == (logged, hash_of(query))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other", "operations": []}'])

@@ -281,6 +281,12 @@ OPERATIONS = [
         _lots,
     ),
     Operation(
+        "a count under many names",
+        "{ items(first: 1) { nodes { id } a: totalCount b: totalCount c: totalCount } }",
+        2,
+        _lots,
+    ),
+    Operation(
         "users",
         "{ users { nodes { username vip { level } checkInStreak balance {"
         " available lots(first: 2) { nodes { points } totalCount } } } } }",
