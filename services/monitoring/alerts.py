@@ -116,10 +116,17 @@ _COLUMNS = (
     "last_seen_at",
     "occurrences",
 )
-_RAISE = """
+# Whoever acknowledged it knew of less: more places in the books, or other members, are told again.
+_IS_WORSE = """coalesce(
+        (excluded.facts -> 'violations') > (alerts.facts -> 'violations')
+        OR NOT (alerts.facts -> 'user_ids') @> (excluded.facts -> 'user_ids')
+        OR (excluded.facts -> 'user_id') <> (alerts.facts -> 'user_id'), false)"""
+_RAISE = f"""
     ON CONFLICT (kind) WHERE resolved_at IS NULL DO UPDATE SET
         message = excluded.message,
         facts = excluded.facts,
+        acknowledged_at = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_at END,
+        acknowledged_by = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_by END,
         last_seen_at = greatest(alerts.last_seen_at, excluded.last_seen_at),
         occurrences = alerts.occurrences + excluded.occurrences
     RETURNING id, kind, notified_at, acknowledged_at
@@ -142,7 +149,7 @@ async def raise_alerts(session: AsyncSession, sightings: Sequence[Sighting], now
     """Open an alert for what was seen, or note that it was seen again.
 
     Asks for operators to be told of what is new, or lasts and was told `REPEAT_AFTER` ago, unless
-    somebody acknowledged it.
+    somebody acknowledged it and it has not become worse since.
     """
     await settle_alerts(session, sightings, (), now)
 
