@@ -77,13 +77,15 @@ class Sighting:
     """Something that an alert is to be open about, seen so often.
 
     `message` is for operators, in English; `facts` are JSON and name members by their ids only:
-    both are sent to others, and kept.
+    both are sent to others, and kept. What is measured less often than looked at says when it was
+    `measured_at`: one measurement is one sighting of an alert that is open.
     """
 
     kind: AlertKind
     message: str
     facts: Mapping[str, Any]
     occurrences: int = 1
+    measured_at: datetime | None = None
 
 
 class Telling(StrEnum):
@@ -114,10 +116,17 @@ _COLUMNS = (
     "last_seen_at",
     "occurrences",
 )
-_RAISE = """
+# Whoever acknowledged it knew of less: more places in the books, or other members, are told again.
+_IS_WORSE = """coalesce(
+        (excluded.facts -> 'violations') > (alerts.facts -> 'violations')
+        OR NOT (alerts.facts -> 'user_ids') @> (excluded.facts -> 'user_ids')
+        OR (excluded.facts -> 'user_id') <> (alerts.facts -> 'user_id'), false)"""
+_RAISE = f"""
     ON CONFLICT (kind) WHERE resolved_at IS NULL DO UPDATE SET
         message = excluded.message,
         facts = excluded.facts,
+        acknowledged_at = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_at END,
+        acknowledged_by = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_by END,
         last_seen_at = greatest(alerts.last_seen_at, excluded.last_seen_at),
         occurrences = alerts.occurrences + excluded.occurrences
     RETURNING id, kind, notified_at, acknowledged_at
@@ -140,7 +149,7 @@ async def raise_alerts(session: AsyncSession, sightings: Sequence[Sighting], now
     """Open an alert for what was seen, or note that it was seen again.
 
     Asks for operators to be told of what is new, or lasts and was told `REPEAT_AFTER` ago, unless
-    somebody acknowledged it.
+    somebody acknowledged it and it has not become worse since.
     """
     await settle_alerts(session, sightings, (), now)
 
@@ -162,9 +171,11 @@ async def settle_alerts(
         for row in locked
         if row.kind not in seen and is_over(row.kind, row.last_seen_at, over, now)
     }
+    seen_at = {row.kind: row.last_seen_at for row in locked}
+    news = [each for each in seen.values() if is_news(each, seen_at.get(each.kind))]
     writes = Writes()
-    if seen:
-        await _raise(session, writes, seen.values(), now)
+    if news:
+        await _raise(session, writes, news, now)
     if ended:
         await session.execute(_RESOLVE, {"ids": list(ended), "now": now})
         _tell(writes, ((key, Telling.RESOLVED) for key in ended), now)
@@ -174,6 +185,13 @@ async def settle_alerts(
 def is_over(kind: str, last_seen_at: datetime, over: Collection[AlertKind], now: datetime) -> bool:
     """Whether an open alert that was not seen now is to be resolved."""
     return kind in over or (kind in EVENTS and now - last_seen_at >= QUIET_AFTER)
+
+
+def is_news(sighting: Sighting, last_seen_at: datetime | None) -> bool:
+    """Whether an alert that was last seen then, or is not open, has not counted that already."""
+    if sighting.measured_at is None or last_seen_at is None:
+        return True
+    return sighting.measured_at > last_seen_at
 
 
 def merged(sightings: Iterable[Sighting]) -> dict[AlertKind, Sighting]:

@@ -69,7 +69,8 @@ def judge(figures: Figures, thresholds: Thresholds) -> Judgement:
         if finding == "fine":
             over.add(kind)
         elif finding is not None:
-            seen.append(Sighting(kind, *finding))
+            measured_at = figures.measured_at if kind in EVENTS else None
+            seen.append(Sighting(kind, *finding, measured_at=measured_at))
     return Judgement(tuple(seen), frozenset(over - EVENTS))
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from services.mall import Mall
@@ -130,6 +132,38 @@ async def test_who_acknowledged_is_told_of_its_end_only(mall: Mall, clock: Movab
     assert await tellings(mall) == [Telling.RAISED]
     await settle(mall, over=[AlertKind.LEDGER_DRIFT])
     assert await tellings(mall) == [Telling.RAISED, Telling.RESOLVED]
+
+
+HELD = Sighting(AlertKind.MANY_INVITES, "held", {"user_ids": [1, 2], "points": 5})
+GAIN = Sighting(AlertKind.ABNORMAL_GAINS, "earned", {"user_id": 1, "points": 5})
+
+
+@pytest.mark.parametrize(
+    ("seen", "facts", "is_told"),
+    [
+        (DRIFT, {"violations": 1}, False),
+        (DRIFT, {"violations": 2}, True),
+        (HELD, {"user_ids": [2], "points": 9}, False),
+        (HELD, {"user_ids": [2, 3], "points": 9}, True),
+        (GAIN, {"user_id": 1, "points": 9}, False),
+        (GAIN, {"user_id": 2, "points": 5}, True),
+    ],
+)
+async def test_who_acknowledged_knew_of_less(
+    mall: Mall, clock: MovableClock, seen: Sighting, facts: dict[str, Any], is_told: bool
+) -> None:
+    """More places in the books, or other members, are told as what nobody acknowledged."""
+    await settle(mall, [seen])
+    operator_id = await add_user(mall, "operator")
+    await execute(
+        mall,
+        "UPDATE alerts SET acknowledged_at = now(), acknowledged_by = :operator_id",
+        operator_id=operator_id,
+    )
+    clock.advance(minutes=30)
+    await settle(mall, [replace(seen, facts=facts)])
+    assert await tellings(mall) == [Telling.RAISED, *([Telling.REPEATED] if is_told else [])]
+    assert ((await alerts(mall))[0].acknowledged_by is None) == is_told
 
 
 async def test_many_who_notice_at_once_open_one_alert_of_each_kind(mall: Mall) -> None:
