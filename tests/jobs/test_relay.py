@@ -104,27 +104,31 @@ async def test_the_more_workers_the_more_is_under_way(running_mall: Mall) -> Non
     assert await count() == 0
 
 
+_CONNECTIONS = """
+    SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
+
 async def test_a_relay_that_was_cut_off_listens_again(running_mall: Mall) -> None:
     """Its connection ended, and it alone: within seconds it has another."""
     mall = running_mall
 
-    async def count() -> int:
-        async with mall.stores.engine.connect() as connection:
-            return await count_workers(connection)
+    async def connections() -> set[int]:
+        return {row.pid for row in await execute(mall, _CONNECTIONS)}
 
     async def there_is_one() -> bool:
-        return await count() == 1
+        return len(await connections()) == 1
+
+    async def there_is_another() -> bool:
+        return await there_is_one() and await connections() != before
 
     async with working(mall):
         await until(there_is_one)
-        await execute(
-            mall,
-            "SELECT pg_terminate_backend(pg_locks.pid) FROM pg_locks JOIN pg_database"
-            " ON pg_database.oid = database WHERE locktype = 'advisory'"
-            " AND datname = current_database()",
-        )
-        assert await count() == 0
-        await until(there_is_one)
+        before = await connections()
+        for pid in before:
+            await execute(mall, "SELECT pg_terminate_backend(:pid)", pid=pid)
+        await until(there_is_another)
 
 
 async def test_rows_wait_until_they_are_due(mall: Mall, clock: MovableClock) -> None:
