@@ -22,7 +22,7 @@ from tests.databases import SECRET
 
 ROOT = Path(__file__).parents[2]
 _START_TIMEOUT_S = 90.0  # four processes on a machine that is busy otherwise
-_STOP_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 60.0  # a supervisor that has just begun to replace a process waits for it
 _PORTS = range(20_000, 32_000)  # none that the system gives to outgoing connections
 SERVE, WORK, SCHEDULE = (("cli.py", name) for name in ("serve", "worker", "scheduler"))
 
@@ -124,10 +124,15 @@ class ServerProcess:
         self._end(signal.SIGTERM)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(_STOP_TIMEOUT_S)
-            self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        finally:  # a test that fails leaves nothing behind
+            process.kill()
+            process.wait()
 
     @property
     def pid(self) -> int:
