@@ -21,9 +21,7 @@ from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from resolvers.attempts import Asked as Asked
-from resolvers.attempts import Attempt, Observe, Permit
-from resolvers.attempts import Observation as Observation
+from resolvers.attempts import Asked, Attempt, Observe, Permit
 from resolvers.caches import DocumentCache
 from resolvers.cost import MOST_OF_A_SUBSCRIPTION
 from resolvers.documents import PreparedDocument, PreparedOperation

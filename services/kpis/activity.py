@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.recommendations.driver import patient_driver
+from services.patient_driver import patient_driver
 
 _LONGEST_FILL_S = 600
 

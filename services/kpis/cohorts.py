@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import day_start, local_day, month_start, next_month_start
-from services.recommendations.driver import patient_driver
+from services.patient_driver import patient_driver
 
 _LOCK_KEY = 0x636F686F7274  # "cohort"
 _LONGEST_COUNT_S = 600

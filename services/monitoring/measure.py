@@ -16,8 +16,8 @@ from models.monitoring import MeasuredFigure
 from services.bulk import insert_rows
 from services.calendar import local_day
 from services.kpis.rates import RATE_DAYS, exchange_rate, expiry_rate
+from services.patient_driver import patient_driver
 from services.points.account import OPENING_BALANCE
-from services.recommendations.driver import patient_driver
 
 _LONGEST_STATEMENT_S = 120
 _COLUMNS = ("name", "value", "measured_at")

@@ -6,7 +6,7 @@ from typing import Any
 from models.recommendations import NeighbourKind
 from models.stores import Stores
 from services.bulk import in_pieces
-from services.recommendations.driver import patient_driver
+from services.patient_driver import patient_driver
 from services.recommendations.interactions import Ids, Matrix
 from services.recommendations.model import Learnt
 from services.recommendations.progress import Tell, tell_nobody

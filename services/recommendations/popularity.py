@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.patient_driver import patient_driver
 from services.recommendations.audiences import (
     AGE_BANDS,
     FEWEST_MEMBERS,
@@ -17,7 +18,6 @@ from services.recommendations.audiences import (
     TELLING_GENDERS,
     Window,
 )
-from services.recommendations.driver import patient_driver
 
 PLACES = 1_000
 """Of an audience: enough for some that a member can pay for."""

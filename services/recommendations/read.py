@@ -15,8 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import ExchangeItem
+from services.patient_driver import patient_driver
 from services.recommendations.content import ItemTexts
-from services.recommendations.driver import patient_driver
 from services.recommendations.interactions import (
     HALF_LIFE_DAYS,
     STRENGTHS,
