@@ -6,16 +6,19 @@ goes on without limits, and what moves value as slowly as this process can vouch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+import orjson
 import structlog
 from redis.asyncio import Redis
 
 from models.stores import NAMESPACE
 from services.errors import MallError
+from services.gathering import gather
 from services.limits.alone import Alone
 from services.limits.bucket import TAKE
 from services.limits.rates import Rate, Take
@@ -30,9 +33,10 @@ RETRY_S: Final = 1.0
 """How often it is asked whether a Redis that was away counts again."""
 _US: Final = 1_000_000
 
+_HOLDER: Final = itemgetter(1)
 _KEY: Final = f"{NAMESPACE}:limits:"
 # A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
-_PROBE: Final = "1 1000 1000000"
+_PROBE: Final = orjson.dumps([[["probe", 1_000, 1_000_000]], [[1, 1]]])
 
 
 class LimitExceeded(MallError):
@@ -74,6 +78,7 @@ class Limiter:
         self._retry_s = retry_s
         self._alone = Alone(rates)
         self._waiting: list[_Ask] = []
+        self._round: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._return: asyncio.Task[None] | None = None
 
@@ -103,37 +108,48 @@ class Limiter:
         short = self._alone.take(takes)
         return None if short is None else _exceeded(*short)
 
+    def answering(self) -> asyncio.Future[None] | None:
+        """What ends when those who ask now have their answer; None while nobody does."""
+        return self._round
+
     async def _ask(self, takes: Sequence[Take]) -> LimitExceeded | None:
         ask = _Ask(takes, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
-        if self._runner is None:
-            self._runner = detached(self._run())
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_future()
+            self._runner = detached(self._run(self._round))
         return await ask.answer
 
-    async def _run(self) -> None:
+    async def _run(self, round_: asyncio.Future[None]) -> None:
+        """Answer until nobody asks any more, one round after another."""
         try:
             while self._waiting:
-                sent, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-                try:
-                    refused = await self._send(sent)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the mall goes on
-                    self._go_on_alone(error)
-                    sent, self._waiting = sent + self._waiting, []
-                    refused = {}
-                for number, ask in enumerate(sent):
-                    if not ask.answer.done():  # else whoever asked has gone
-                        ask.answer.set_result(refused.get(number))
+                await gather(self._waiting, MOST_AT_ONCE)
+                await self._answer()
+                round_.set_result(None)
+                round_ = self._round = asyncio.get_running_loop().create_future()
         finally:
-            self._runner = None
+            round_.cancel()
+            self._round = None
+
+    async def _answer(self) -> None:
+        asks = self._waiting[:MOST_AT_ONCE]
+        del self._waiting[:MOST_AT_ONCE]
+        try:
+            refused = await self._send(asks)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the mall goes on
+            self._go_on_alone(error)
+            asks += self._waiting
+            self._waiting.clear()
+            refused = {}
+        for number, ask in enumerate(asks):
+            if not ask.answer.done():  # else whoever asked has gone
+                ask.answer.set_result(refused.get(number))
 
     async def _send(self, asks: Sequence[_Ask]) -> dict[int, LimitExceeded]:
-        keys = [f"{_KEY}{limit}:{holder}" for ask in asks for limit, holder, _ in ask.takes]
-        rates = self._rates
-        numbers = " ".join(
-            _numbers(tuple([(rates[limit], tokens) for limit, _, tokens in ask.takes]))
-            for ask in asks
-        )
-        refused: Any = await self._redis.eval(TAKE, len(keys), *keys, numbers)
+        holders, question = _question([ask.takes for ask in asks], self._rates)
+        keys = [_KEY + holder for holder in holders]
+        refused: Any = await self._redis.eval(TAKE, len(keys), *keys, question)
         return {
             number: _exceeded(asks[number].takes[short].limit, wait_us)
             for number, short, wait_us in refused
@@ -167,11 +183,30 @@ class Limiter:
                 await asyncio.wait([task])
 
 
-@lru_cache(maxsize=4096)
-def _numbers(takes: tuple[tuple[Rate, int], ...]) -> str:
-    """What the script is told of one ask; most asks have the same few shapes."""
-    sizes = (f"{tokens * rate.interval_us} {rate.size_us}" for rate, tokens in takes)
-    return f"{len(takes)} {' '.join(sizes)}"
+def _question(
+    asks: Iterable[Sequence[Take]], rates: Mapping[str, Rate]
+) -> tuple[Iterable[str], bytes]:
+    """The holders, and what the script is told: most asks have the same few shapes."""
+    holders: dict[str, int] = {}
+    shapes: dict[tuple[tuple[str, int], ...], int] = {}
+    lines: list[list[int]] = []
+    for takes in asks:
+        line: list[int] = []
+        for holder, group in groupby(takes, _HOLDER):
+            shape = tuple([(limit, tokens) for limit, _, tokens in group])
+            line.append(shapes.setdefault(shape, len(shapes) + 1))
+            line.append(holders.setdefault(holder, len(holders) + 1))
+        lines.append(line)
+    sizes = [_sizes(shape, rates) for shape in shapes]
+    return holders, orjson.dumps([sizes, lines])
+
+
+def _sizes(shape: Iterable[tuple[str, int]], rates: Mapping[str, Rate]) -> list[str | int]:
+    sizes: list[str | int] = []
+    for limit, tokens in shape:
+        size_us = rates[limit].size_us
+        sizes += (limit, min(tokens * rates[limit].interval_us, size_us), size_us)
+    return sizes
 
 
 def _exceeded(limit: str, wait_us: int) -> LimitExceeded:

@@ -41,7 +41,7 @@ async def test_nobody_finds_out_that_redis_is_back_by_waiting(redis: Redis) -> N
         assert await refusal(limiter, Take("few", "alice")) is None
         nowhere.connection_pool = redis.connection_pool
         async with asyncio.timeout(10):
-            while not await redis.keys(f"{NAMESPACE}:limits:few:alice"):
+            while not await redis.keys(f"{NAMESPACE}:limits:alice"):
                 await refusal(limiter, Take("few", "alice"))
                 await asyncio.sleep(0.05)
 
