@@ -38,7 +38,6 @@ from services.monitoring.metrics import Metrics
 from services.persisted import PersistedTexts
 from settings import Settings, load_settings, require_access
 
-
 _DETAILED: Final = ("debug", "info")
 """Log levels at which there is a line for each request."""
 

@@ -8,9 +8,8 @@ goes on without limits, and what moves value as slowly as this process can vouch
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 import structlog
@@ -33,7 +32,6 @@ RETRY_S: Final = 1.0
 """How often it is asked whether a Redis that was away counts again."""
 _US: Final = 1_000_000
 
-_HOLDER: Final = itemgetter(1)
 _KEY: Final = f"{NAMESPACE}:limits:"
 # A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
 _PROBE: Final = orjson.dumps([[["probe", 1_000, 1_000_000]], [[1, 1]]])
@@ -50,6 +48,9 @@ class LimitExceeded(MallError):
 
 def _not_counted(_limit: str) -> None:
     """Nobody wants to know."""
+
+
+_Amounts: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class _Ask(NamedTuple):
@@ -77,6 +78,7 @@ class Limiter:
         self._observe = observe
         self._retry_s = retry_s
         self._alone = Alone(rates)
+        self._shape = lru_cache(4_096)(self._make_shape)
         self._waiting: list[_Ask] = []
         self._round: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -93,7 +95,7 @@ class Limiter:
         Without Redis only what `moves_value` is counted, by this process alone; raises
         ServiceUnavailable where that is more than it can count.
         """
-        held = [each for each in takes if each.limit in self._rates]
+        held = [take for take in takes if self._shape(take.amounts)]
         if not held:
             return
         refusal = None if self.is_alone else await self._ask(held)
@@ -147,13 +149,41 @@ class Limiter:
                 ask.answer.set_result(refused.get(number))
 
     async def _send(self, asks: Sequence[_Ask]) -> dict[int, LimitExceeded]:
-        holders, question = _question([ask.takes for ask in asks], self._rates)
-        keys = [_KEY + holder for holder in holders]
+        keys, question = self._question(asks)
         refused: Any = await self._redis.eval(TAKE, len(keys), *keys, question)
         return {
-            number: _exceeded(asks[number].takes[short].limit, wait_us)
-            for number, short, wait_us in refused
+            number: _exceeded(self._limit(asks[number], bucket), wait_us)
+            for number, bucket, wait_us in refused
         }
+
+    def _question(self, asks: Iterable[_Ask]) -> tuple[Sequence[str], bytes]:
+        """What the script is told: most asks have the same few shapes."""
+        holders: dict[str, int] = {}
+        shapes: dict[_Amounts, int] = {}
+        lines: list[list[int]] = []
+        for takes, _ in asks:
+            line: list[int] = []
+            for holder, amounts in takes:
+                line.append(shapes.setdefault(amounts, len(shapes) + 1))
+                line.append(holders.setdefault(holder, len(holders) + 1))
+            lines.append(line)
+        question = orjson.dumps([[self._shape(amounts) for amounts in shapes], lines])
+        return [_KEY + holder for holder in holders], question
+
+    def _make_shape(self, amounts: _Amounts) -> list[str | int]:
+        """Limit, what is taken and size of each bucket; none of a limit that is off."""
+        shape: list[str | int] = []
+        for limit, tokens in amounts:
+            rate = self._rates.get(limit)
+            if rate is not None:
+                shape += (limit, min(tokens * rate.interval_us, rate.size_us), rate.size_us)
+        return shape
+
+    def _limit(self, ask: _Ask, bucket: int) -> str:
+        """The limit of a bucket, as the script counts those of an ask."""
+        shapes = (self._shape(take.amounts) for take in ask.takes)
+        limits = [str(limit) for shape in shapes for limit in shape[::3]]
+        return limits[bucket]
 
     def _go_on_alone(self, error: Exception) -> None:
         trace = None if is_store_away(error) else error
@@ -181,32 +211,6 @@ class Limiter:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-
-
-def _question(
-    asks: Iterable[Sequence[Take]], rates: Mapping[str, Rate]
-) -> tuple[Iterable[str], bytes]:
-    """The holders, and what the script is told: most asks have the same few shapes."""
-    holders: dict[str, int] = {}
-    shapes: dict[tuple[tuple[str, int], ...], int] = {}
-    lines: list[list[int]] = []
-    for takes in asks:
-        line: list[int] = []
-        for holder, group in groupby(takes, _HOLDER):
-            shape = tuple([(limit, tokens) for limit, _, tokens in group])
-            line.append(shapes.setdefault(shape, len(shapes) + 1))
-            line.append(holders.setdefault(holder, len(holders) + 1))
-        lines.append(line)
-    sizes = [_sizes(shape, rates) for shape in shapes]
-    return holders, orjson.dumps([sizes, lines])
-
-
-def _sizes(shape: Iterable[tuple[str, int]], rates: Mapping[str, Rate]) -> list[str | int]:
-    sizes: list[str | int] = []
-    for limit, tokens in shape:
-        size_us = rates[limit].size_us
-        sizes += (limit, min(tokens * rates[limit].interval_us, size_us), size_us)
-    return sizes
 
 
 def _exceeded(limit: str, wait_us: int) -> LimitExceeded:
