@@ -27,7 +27,7 @@ DELIVER_JOB = "deliver_alert"
 
 
 class AlertKind(StrEnum):
-    """What there are alerts about. A name, once used, stays in the table for ever."""
+    """What there are alerts about. A name, once used, is in the table for as long as alerts are."""
 
     EXCHANGE_RATE_LOW = "exchange_rate_low"
     EXPIRY_RATE_HIGH = "expiry_rate_high"
