@@ -159,16 +159,20 @@ class HoldsMachine(ReturnsMachine):
         self.tick()
         rivals = [self._rival(kind, names, points) for kind in kinds]
         answers, seen = self.run(self._at_once(rivals))
-        outcomes = []
+        wrong: list[dict[str, Any]] = []
         for order in permutations(range(len(rivals))):
             model = deepcopy(self.model)
-            said = {number: rivals[number].expect(model) for number in order}
-            if [said[number] for number in range(len(rivals))] == answers:
-                outcomes.append(self._said(model))
-                if outcomes[-1] == seen:
-                    self.model = model
-                    return
-        raise AssertionError(f"{kinds} in no order: {answers}, {seen} is none of {outcomes}")
+            answered_so = {number: rivals[number].expect(model) for number in order}
+            if [answered_so[number] for number in range(len(rivals))] != answers:
+                continue
+            said = self._said(model)
+            if said == seen:
+                self.model = model
+                return
+            wrong.append(
+                {name: (seen[name], said[name]) for name in said if seen[name] != said[name]}
+            )
+        raise AssertionError(f"{kinds} answered {answers}, as in no order, or but for {wrong}")
 
     async def _at_once(self, rivals: Sequence[Rival]) -> tuple[list[Any], dict[str, Any]]:
         return list(await asyncio.gather(*(rival.ask() for rival in rivals))), await self._seen()
