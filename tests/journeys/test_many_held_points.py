@@ -13,7 +13,7 @@ from services.mall import Mall
 from services.points import many_holds
 from settings import LimitSettings, Settings
 from tests.client import Client
-from tests.factories import add_user, execute, fingerprint_of_database, points_of
+from tests.factories import add_achievement, add_user, execute, fingerprint_of_database, points_of
 from tests.journeys.money import grant, reverse
 
 _ANSWER = """
@@ -286,3 +286,18 @@ async def test_many_who_decide_on_many_at_once(
     assert len({row.key for row in rows}) == len(rows) == sum(decided)
     released = sum(row.points for row in rows if row.action == "release_points")
     assert sum([await points_of(mall, users[name]) for name in farmed]) == released
+
+
+async def test_what_is_released_unlocks_what_it_reaches(
+    mall: Mall, client: Client, farmed: dict[str, list[str]]
+) -> None:
+    """Together, as points that were never held do."""
+    await add_achievement(mall, "rich", measure="points_earned", target=300)
+    member = encode_id("User", (await ids_of(mall))["alice"])
+    await decide(client, RELEASE, userId=member)
+    await decide(client, REJECT, "another", pointsRecordIds=farmed["bob"])
+    unlocked = """
+        SELECT username FROM user_achievements JOIN users ON users.id = user_id
+        JOIN achievements ON achievements.id = achievement_id WHERE key = 'rich'
+    """
+    assert [row.username for row in await execute(mall, unlocked)] == ["alice"]
