@@ -12,12 +12,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calendar import day_start, local_day, month_start, next_month_start
+from services.kpis.turns import take_turn
 from services.patient_driver import patient_driver
 
 _LOCK_KEY = 0x636F686F7274  # "cohort"
 _LONGEST_COUNT_S = 600
 
-_LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _NEXT = text(
     """
     SELECT CAST(each AS date) AS month
@@ -92,7 +92,7 @@ async def keep_month(session: AsyncSession, month: date, zone: ZoneInfo) -> None
 
     It is one statement over a month of the log, which may take its time.
     """
-    await session.execute(_LOCK)
+    await take_turn(session, _LOCK_KEY)
     await session.execute(_FORGET, {"month": month})
     since, until = day_start(month, zone), day_start(next_month_start(month), zone)
     driver = await patient_driver(session, _LONGEST_COUNT_S)
@@ -101,7 +101,7 @@ async def keep_month(session: AsyncSession, month: date, zone: ZoneInfo) -> None
 
 async def keep_next_month(session: AsyncSession, now: datetime, zone: ZoneInfo) -> date | None:
     """Keep one month that has ended and is missing, the first first; None when none is."""
-    await session.execute(_LOCK)
+    await take_turn(session, _LOCK_KEY)
     asked = {"zone": zone.key, "this_month": month_start(local_day(now, zone))}
     month = (await session.execute(_NEXT, asked)).scalar_one_or_none()
     if month is not None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.calendar import local_day
 from services.clean_up import MEMBER_DAYS_KEPT, PUSHES_KEPT
 from services.kpis.figures import COLUMNS, COMPUTE, OPENED_WITHIN_DAYS, days_asked
+from services.kpis.turns import take_turn
 
 ROLL_UP_JOB = "roll_up_kpis"
 FINAL_AFTER_DAYS = OPENED_WITHIN_DAYS + 1
@@ -20,8 +21,6 @@ FINAL_AFTER_DAYS = OPENED_WITHIN_DAYS + 1
 _LONGEST_TRANSACTION = timedelta(minutes=10)
 _LOCK_KEY = 0x6B706973  # "kpis"
 
-# One after another: what was counted earlier must not be written over what was counted later.
-_LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 _FORGOTTEN = ("pushes_sent", "pushes_opened", "active_members", "completing_members")
 
 
@@ -66,7 +65,7 @@ _FIRST = text("SELECT (min(created_at) AT TIME ZONE CAST(:zone AS text))::date F
 
 async def keep_day(session: AsyncSession, day: date, now: datetime, zone: ZoneInfo) -> None:
     """Count a day that has ended, and keep what it came to instead of what was kept of it."""
-    await session.execute(_LOCK)
+    await take_turn(session, _LOCK_KEY)
     asked = days_asked(day, day, zone)
     await session.execute(_KEEP, {**asked, "now": now, "known_from": known_from(now, zone)})
 
@@ -81,7 +80,7 @@ async def keep_next_day(session: AsyncSession, now: datetime, zone: ZoneInfo) ->
 
     The day that has begun is never kept.
     """
-    await session.execute(_LOCK)
+    await take_turn(session, _LOCK_KEY)
     today = local_day(now, zone)
     asked = {
         "zone": zone.key,
