@@ -1,7 +1,7 @@
 """What an operation asks for before it begins, and what became of it afterwards."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from graphql import OperationType
@@ -37,11 +37,8 @@ class Observation(NamedTuple):
     """Whether its document was among the valid ones that are kept."""
 
 
-Permit: TypeAlias = Callable[[Any, Asked], Awaitable[Mapping[str, Any] | None]]
-"""Given a context and what is asked for in it; may refuse by raising.
-
-What it returns is told to the client beside the cost, in `extensions.cost`.
-"""
+Permit: TypeAlias = Callable[[Any, Asked], Awaitable[None]]
+"""Given a context and what is asked for in it; may refuse by raising."""
 
 Observe: TypeAlias = Callable[[Observation], None]
 """Told of each request or operation once, when it ended; of a subscription when it began."""

@@ -162,13 +162,12 @@ class Operations:
 
         Returns the `extensions` of its answer, None where no cost is limited.
         """
-        more: Mapping[str, Any] | None = None
         if self._permit is not None:
             asked = Asked(operation.name, operation.kind, operation.root_fields, cost)
-            more = await self._permit(context, asked)
+            await self._permit(context, asked)
         if self._max_cost is None:
             return None
-        return {"cost": {"requested": cost, "maximum": self._max_cost, **(more or {})}}
+        return {"cost": {"requested": cost, "maximum": self._max_cost}}
 
     async def execute(
         self,

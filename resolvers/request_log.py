@@ -105,7 +105,7 @@ class RequestLog:
     def naming(self, permit: Permit) -> Permit:
         """Lets the lines of an operation bear its name, then asks whether it may begin."""
 
-        def name_it(context: Any, asked: Asked) -> Awaitable[Any]:
+        def name_it(context: Any, asked: Asked) -> Awaitable[None]:
             name = (asked.name or "_".join(asked.root_fields))[:_LONGEST_NAME]
             add_facts(operation=name)
             if self._tracer is not None:

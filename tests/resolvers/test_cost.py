@@ -259,19 +259,6 @@ async def test_what_an_operation_cost_is_said_and_too_much_refused() -> None:
             assert refused["payload"][0]["extensions"]["code"] == "COST_LIMITED"
 
 
-async def test_what_the_permission_tells_stands_beside_the_cost() -> None:
-    async def permit(*_: object) -> dict[str, Any]:
-        return {"remaining": 7}
-
-    async with (
-        serve(make_endpoint(max_cost=2, permit=permit)) as address,
-        httpx2.AsyncClient(base_url=f"http://{address}") as client,
-    ):
-        answer = await client.post("", json={"query": "{ hello }"})
-    expected = {"requested": 1, "maximum": 2, "remaining": 7}
-    assert answer.json()["extensions"] == {"cost": expected}
-
-
 def test_every_field_that_waits_is_batched_or_has_a_weight() -> None:
     """Else what it reads is read for nothing, as often as it is asked for under another alias."""
     batched = re.compile(r"\bloaders\b|\bload_\w+\(|\b_progress\(|\bread_around\(")

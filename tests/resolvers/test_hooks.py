@@ -1,7 +1,6 @@
 """What is asked before an operation begins, and what is told of it afterwards."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -25,7 +24,7 @@ class Hooks:
         self.asked: list[Asked] = []
         self.told: list[Observation] = []
 
-    async def permit(self, context: Caller, asked: Asked) -> Mapping[str, Any] | None:
+    async def permit(self, context: Caller, asked: Asked) -> None:
         assert isinstance(context, Caller)
         self.asked.append(asked)
         match asked.name:
@@ -36,7 +35,7 @@ class Hooks:
             case "Broken":
                 raise RuntimeError(SECRET)
             case _:
-                return None
+                pass
 
     def outcomes(self) -> list[tuple[str | None, OperationType | None, str | None]]:
         told = [(each.name, each.kind, each.code) for each in self.told]
