@@ -4,7 +4,7 @@ import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -37,6 +37,9 @@ from services.monitoring.logs import configure_logging
 from services.monitoring.metrics import Metrics
 from services.persisted import PersistedTexts
 from settings import Settings, load_settings, require_access
+
+_DETAILED: Final = ("debug", "info")
+"""Log levels at which there is a line for each request."""
 
 
 class MallApplication(Starlette):
@@ -73,7 +76,7 @@ def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplicati
             open_request_counts(mall) as counts,
         ):
             app.state.mall, app.state.live = mall, live
-            is_logged = settings.observation.access_log
+            is_logged = settings.observation.access_log and settings.server.log_level in _DETAILED
             app.log = RequestLog(mall.metrics, mall.tracer, is_on=is_logged)
             connections = Connections(leases, settings.server, mall.limiter)
             permits = Permits(mall.limiter)

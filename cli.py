@@ -27,12 +27,14 @@ from dev.places import PlaceError
 from dev.postgres import PostgresError
 from dev.processes import ChildError
 from dev.supervisor import PortTakenError
+from models.migrations import MigrationBlockedError
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
 from resolvers.root import build_schema, export_schema
 from services.errors import ServiceUnavailable
 from services.mall import Mall
 from services.monitoring.books import note_full_check
+from services.monitoring.logs import configure_logging
 from services.points.verify import Violation, verify_ledger
 from services.transaction import is_store_away, reading, transaction
 from services.users.claims import Role
@@ -83,8 +85,10 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    with stores_of(load_settings()) as settings:
-        asyncio.run(_migrate(settings))
+    settings = load_settings()
+    configure_logging(settings)
+    with stores_of(settings) as with_urls:
+        asyncio.run(_migrate(with_urls))
     typer.echo("The database is up to date.", err=True)
 
 
@@ -190,7 +194,7 @@ def main() -> None:
         typer.echo(str(error), err=True)
         sys.exit(2)
     except Exception as error:
-        if not is_store_away(error) and not isinstance(error, ChildError):
+        if not is_store_away(error) and not isinstance(error, ChildError | MigrationBlockedError):
             raise
         typer.echo(f"not available: {error or type(error).__name__}", err=True)
         sys.exit(3)

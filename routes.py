@@ -22,7 +22,7 @@ from services.errors import ServiceUnavailable
 from services.leaderboard.read import read_ranks
 from services.limits.limiter import LimitExceeded
 from services.limits.networks import network_of
-from services.limits.rates import Take
+from services.limits.rates import take_of
 from services.mall import Mall
 from services.messages import negotiate_locale
 from services.monitoring.exposition import CONTENT_TYPE, exposition
@@ -186,7 +186,7 @@ async def _wait_s(limit: str, request: Request) -> int:
     mall: Mall = request.app.state.mall
     holder = network_of(request.client and request.client.host)
     try:
-        await mall.limiter.take([Take(limit, holder)], moves_value=False)
+        await mall.limiter.take([take_of(limit, holder)], moves_value=False)
     except LimitExceeded as exceeded:
         return exceeded.retry_after_s
     return 0

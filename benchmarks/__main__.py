@@ -12,6 +12,7 @@ from benchmarks.exchanges import run_exchanges, sign_everyone_in
 from benchmarks.experiments import run_experiments
 from benchmarks.expiry import run_expiry
 from benchmarks.imports import run_imports
+from benchmarks.kpis import run_kpis
 from benchmarks.leaderboard import run_leaderboard
 from benchmarks.live import run_live
 from benchmarks.movements import movement_requests
@@ -44,6 +45,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--watchers", type=int, default=2_000, help="who watch their own rank")
     parser.add_argument(
         "--interactions", type=int, default=1_000_000, help="to recommend by; 0 leaves it out"
+    )
+    parser.add_argument(
+        "--counted", type=int, default=200_000, help="members of key figures; 0 leaves them out"
     )
     return parser.parse_args()
 
@@ -80,6 +84,7 @@ def main() -> None:
             )
             imports = run_imports(running, Path(directory), lines=options.lines)
     recommended = _recommendations(options.interactions, options.rounds, options.seconds)
+    ratios += _kpis(options.counted, options.rounds)
     print("\nratio to the baseline (median of the rounds' ratios)")
     for ratio in ratios:
         print(f"  {ratio}")
@@ -122,6 +127,16 @@ def _recommendations(interactions: int, rounds: int, duration_s: int) -> Found |
                 rounds=rounds,
                 duration_s=duration_s,
             )
+
+
+def _kpis(members: int, rounds: int) -> list[Ratio]:
+    """Key figures of a year, in a mall of their own: its members have a past."""
+    if not members:
+        return []
+    with tempfile.TemporaryDirectory(prefix="mall-bench-") as directory:
+        Path(directory).chmod(0o755)
+        with bench(Path(directory), users=members, items=1, processes=1) as running:
+            return run_kpis(running, rounds=rounds)
 
 
 def _run(running: Bench, rounds: int, duration_s: int) -> list[Ratio]:

@@ -27,8 +27,8 @@ def worker() -> None:
     """Run jobs, and send the brokers what transactions asked for."""
 
     async def until_stopped(mall: Mall) -> int:
-        notifications = mall.settings.notifications
-        async with serving_metrics(mall), open_providers(notifications) as providers:
+        told = open_providers(mall.settings.notifications, on_outage=mall.sightings.note_outage)
+        async with serving_metrics(mall), told as providers:
             await work(mall, jobs_with(providers), _stop_signal())
         return 0
 

@@ -17,6 +17,7 @@ from services.errors import BadInput
 from services.kpis.activity import recover_member_days
 from services.kpis.cohorts import keep_month
 from services.kpis.figures import COLUMNS, Figures, days_between
+from services.kpis.liability import keep_liability
 from services.kpis.report import Report, report
 from services.kpis.roll_up import first_day, keep_day
 from services.mall import Mall
@@ -110,7 +111,7 @@ def _write_days(file: Path, days: Sequence[Figures]) -> None:
 
 @kpis.command("rebuild")
 def rebuild() -> None:
-    """Count every day and month that has ended anew, from the tables; beside everything else."""
+    """Count every day and month that has ended anew, and what is owed; beside everything else."""
 
     async def work(mall: Mall) -> int:
         async with transaction(mall.stores.bulk) as session:
@@ -129,6 +130,8 @@ def rebuild() -> None:
         for month in months:
             async with transaction(mall.stores.bulk) as session:
                 await keep_month(session, month, mall.zone)
+        async with transaction(mall.stores.bulk) as session:
+            await keep_liability(session, mall.clock(), mall.zone)
         typer.echo("", err=True)
         typer.echo(f"{len(days)} day(s) are counted; {recovered} visit(s) of members were added.")
         return 0

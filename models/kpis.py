@@ -1,11 +1,13 @@
 """What key figures are kept by, so that nobody counts a year of rows while an operator waits.
 
 `MemberDay`, `RequestCount` and `SatisfactionAnswer` are written down as things happen;
-`DailyFigures` and `CohortMonth` are computed from the other tables, and can be at any time again.
+`DailyFigures` and `CohortMonth` are computed from the other tables, and can be at any time again;
+`DailyLiability` is measured, and says what was true when it was.
 """
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
@@ -133,3 +136,24 @@ class CohortMonth(Base):
     redeemed_points: Mapped[int]
     expired_points: Mapped[int]
     taken_points: Mapped[int]
+
+
+class DailyLiability(Base):
+    """What the mall owed its members on a day, as it was measured last on it (`measured_at`).
+
+    `endings` is a list of `{"month", "points"}`, the first first: what balances hold that ends in a
+    month (its first day); a month of null, the last, is of points that never end.
+    """
+
+    __tablename__ = "daily_liabilities"
+    __table_args__ = (
+        CheckConstraint(
+            "outstanding_points >= 0 AND pending_points >= 0", name="points_not_negative"
+        ),
+    )
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    outstanding_points: Mapped[int]
+    pending_points: Mapped[int]
+    endings: Mapped[list[Any]] = mapped_column(JSONB)
+    measured_at: Mapped[datetime]

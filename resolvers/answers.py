@@ -29,7 +29,7 @@ _EXPIRED: Final = Message(
 
 
 class JsonAnswer:
-    """An ASGI application that sends one JSON body.
+    """One JSON body.
 
     The body is encoded at once, so that what cannot be encoded fails before anything is sent.
     Starlette's Response spends more time on its headers than a small query takes to run.
@@ -55,11 +55,10 @@ class JsonAnswer:
             *headers,
         ]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and the body."""
-        del scope, receive
-        head = {"type": "http.response.start", "status": self._status, "headers": self._headers}
-        await send(head)
+    async def send(self, send: Send, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send the head, with these headers as well, and the body."""
+        headers = [*self._headers, *headers]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": self._body})
 
 

@@ -10,7 +10,7 @@ from schema.context import Context
 from services.errors import MallError
 from services.limits.limiter import Limiter
 from services.limits.networks import network_of
-from services.limits.rates import Take
+from services.limits.rates import take_of
 from services.live.leases import Leases
 from settings import ServerSettings
 
@@ -48,7 +48,7 @@ class Connections:
         back too often.
         """
         viewer, holder = context.viewer, holder_of(context)
-        await self._limiter.take([Take("connections", holder)], moves_value=False)
+        await self._limiter.take([take_of("connections", holder)], moves_value=False)
         limit = self._per_user if viewer is not None else self._per_address
         if not await self._leases.take(holder, limit):
             if viewer is None:

@@ -38,9 +38,10 @@ WEIGHTS: Final[Mapping[tuple[str, str], int]] = {
     ("Experiment", "results"): 100,
     # A statement for each list, over all that would be on its pages.
     ("ExchangeItemConnection", "totalCount"): 20,
-    # A year of days; every lot of a member who has points.
+    # A year of days.
     ("Query", "kpis"): 500,
-    ("Query", "pointsLiability"): 500,
+    # What is kept of every month and cohort.
+    ("Query", "pointsLiability"): 20,
 }
 """Fields that cost more than what they return, by type and name."""
 

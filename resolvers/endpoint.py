@@ -166,12 +166,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         accept = wanted(headers.get(b"accept", b""))
-        send = adding(self._browsers.headers(headers), send)
+        more = self._browsers.headers(headers)
         if is_preflight(scope["method"], headers):
-            await self._browsers.answer_preflight(headers, send)
+            await self._browsers.answer_preflight(headers, adding(more, send))
             return
         if self._page and accept.html and _asks_for_page(scope):
-            await self._page(scope, receive, send)
+            await self._page(scope, receive, adding(more, send))
             return
         attempt = self._operations.attempt()
         try:
@@ -186,7 +186,9 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             answer = self._answer_failure(error, accept)
         if isinstance(answer, JsonAnswer):
             attempt.end(answer.code)
-        await answer(scope, receive, send)
+            await answer.send(send, more)
+        else:
+            await answer(scope, receive, adding(more, send))
 
     async def _answer(
         self,

@@ -10,6 +10,9 @@ from schema.holds import (
     DecideHeldPointsInput,
     DecideHeldPointsResult,
     DecideHeldPointsSuccess,
+    DecideManyHeldPointsInput,
+    DecideManyHeldPointsResult,
+    DecideManyHeldPointsSuccess,
     HeldPointsConnection,
 )
 from schema.ids import int_key, uuid_key
@@ -17,6 +20,7 @@ from schema.points import PointsRecord, load_balance
 from services.paging import require_page_size
 from services.points.holds import decide_hold, held_page, hold_decision
 from services.points.lots import find_lot
+from services.points.many_holds import decide_holds, many_holds
 from services.transaction import transaction
 
 
@@ -58,6 +62,20 @@ class HoldsMutation:
         """Take held points for good."""
         return await _decide(info, input, releases=False)
 
+    @mutation_for(Audience.OPERATOR)
+    async def release_many_held_points(
+        self, info: Info, input: DecideManyHeldPointsInput
+    ) -> DecideManyHeldPointsResult:
+        """Let many held points count from now on: all that are named, or none."""
+        return await _decide_many(info, input, releases=True)
+
+    @mutation_for(Audience.OPERATOR)
+    async def reject_many_held_points(
+        self, info: Info, input: DecideManyHeldPointsInput
+    ) -> DecideManyHeldPointsResult:
+        """Take many held points for good: all that are named, or none."""
+        return await _decide_many(info, input, releases=False)
+
 
 async def _decide(
     info: Info, asked: DecideHeldPointsInput, *, releases: bool
@@ -73,6 +91,27 @@ async def _decide(
     return DecideHeldPointsSuccess(
         points_record=await _record(info, lot_id),
         balance=await load_balance(info, decided.user_id),
+        replayed=decided.replayed,
+    )
+
+
+async def _decide_many(
+    info: Info, asked: DecideManyHeldPointsInput, *, releases: bool
+) -> DecideManyHeldPointsSuccess:
+    named = asked.points_record_ids
+    lot_ids = None if named is None else [uuid_key(each, "PointsRecord") for each in named]
+    user_id = None if asked.user_id is None else int_key(asked.user_id, "User")
+    operator_id = info.context.require_viewer().user_id
+    holds = many_holds(
+        operator_id, lot_ids, user_id, asked.reason, asked.idempotency_key, releases=releases
+    )
+    mall = info.context.mall
+    async with transaction(mall.stores.write) as session:
+        decided = await decide_holds(session, holds, clock=mall.clock, zone=mall.zone)
+    return DecideManyHeldPointsSuccess(
+        decided_records=decided.lots,
+        decided_points=decided.points,
+        has_more=decided.has_more,
         replayed=decided.replayed,
     )
 

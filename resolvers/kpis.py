@@ -39,10 +39,11 @@ class KpisQuery:
 
     @field_for(Audience.OPERATOR)
     async def points_liability(self, info: Info) -> PointsLiability:
-        """What the mall owes its members now, and how much of it is expected to expire."""
+        """What the mall owes its members, and how much of it is expected to expire."""
         mall = info.context.mall
         async with transaction(mall.stores.bulk) as session:
-            return PointsLiability.of(await read_liability(session, mall.zone))
+            found = await read_liability(session, mall.clock(), mall.zone)
+        return PointsLiability.of(found)
 
 
 @strawberry.type

@@ -28,7 +28,7 @@ from resolvers.documents import PreparedDocument, PreparedOperation
 from resolvers.learning import Learning, Pay, Who
 from resolvers.limits import check_variables
 from resolvers.operation_requests import OperationRequest, is_persisted
-from resolvers.patience import Leaving, patience
+from resolvers.patience import Leaving, Patience
 from resolvers.persisted import PersistedQueries, Safelist, Texts
 from resolvers.transport_errors import (
     BAD_USER_INPUT,
@@ -94,7 +94,7 @@ class Operations:
         self._permit = permit
         self._observe = observe
         self._max_cost = max_cost
-        self._timeout_s = timeout_s
+        self._patience = Patience(timeout_s)
         self._introspection = introspection
         self.documents = DocumentCache(self._schema, introspection=introspection)
         self._is_safe = safelist is None or safelist.mode == "off"
@@ -188,8 +188,7 @@ class Operations:
         result: Any = executor.execute_operation()
         try:
             if _is_awaitable(result):
-                async with patience(self._timeout_s, leaving):
-                    result = await result
+                result = await self._patience.wait_for(result, leaving)
         finally:
             executor.release()
         for error in result.errors or ():

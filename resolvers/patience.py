@@ -5,19 +5,20 @@ is nobody's own, so it goes on for the others (`services.group_commit`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, TypeVar
 
 from starlette.requests import ClientDisconnect
 
 from resolvers.transport_errors import SERVICE_UNAVAILABLE, OperationRefused
 
+ResultT = TypeVar("ResultT")
+
 Leaving: TypeAlias = Callable[[], Awaitable[None]]
 """Returns when nobody waits for the answer any more."""
 
-_LOOKS_AFTER_S: Final = 0.2
-"""Only then is it worth a task to see who has left; most operations are over long before."""
+_LOOKS_EVERY_S: Final = 0.2
+"""Most operations are over long before: one timer for all is a tenth of one for each."""
 
 TOO_SLOW: Final = (
     "This took too long and was given up. Whether a change was made is not known: "
@@ -25,38 +26,87 @@ TOO_SLOW: Final = (
 )
 
 
-@asynccontextmanager
-async def patience(limit_s: float, leaving: Leaving | None) -> AsyncGenerator[None]:
-    """Cancel what the block awaits after `limit_s`, or when `leaving` returns.
+class _Wait:
+    """An operation that is under way."""
 
-    Raises OperationRefused for the one, ClientDisconnect for the other: that is no failure of ours.
-    """
-    watching: set[asyncio.Task[None]] = set()
-    timer: asyncio.TimerHandle | None = None
-    limit = asyncio.timeout(limit_s)
-    try:
-        async with limit:
-            if leaving is not None:
-                look = _watch(leaving, limit)
-                loop = asyncio.get_running_loop()
-                timer = loop.call_later(_LOOKS_AFTER_S, lambda: watching.add(look()))
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        if any(task.done() for task in watching):
-            raise ClientDisconnect from error
-        raise OperationRefused(SERVICE_UNAVAILABLE, TOO_SLOW) from error
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for task in watching:
-            task.cancel()
+    __slots__ = ("_cancelling", "_leaving", "_since_s", "_task", "_watch", "given_up")
 
+    def __init__(self, task: asyncio.Task[object], since_s: float, leaving: Leaving | None) -> None:
+        self._task, self._since_s, self._leaving = task, since_s, leaving
+        self._cancelling = task.cancelling()
+        self._watch: asyncio.Task[None] | None = None
+        self.given_up: Exception | None = None
 
-def _watch(leaving: Leaving, limit: asyncio.Timeout) -> Callable[[], asyncio.Task[None]]:
-    async def watch() -> None:
+    def look(self, now_s: float, limit_s: float) -> None:
+        """Give it up if it is time, or begin to see whether somebody still waits."""
+        if now_s >= self._since_s + limit_s:
+            self.give_up(OperationRefused(SERVICE_UNAVAILABLE, TOO_SLOW))
+        elif self._leaving is not None and self._watch is None:
+            self._watch = asyncio.create_task(self._await_leaving(self._leaving))
+
+    async def _await_leaving(self, leaving: Leaving) -> None:
         await leaving()
-        limit.reschedule(asyncio.get_running_loop().time())
+        self.give_up(ClientDisconnect())
 
-    return lambda: asyncio.create_task(watch())
+    def give_up(self, reason: Exception) -> None:
+        """Cancel it for that reason, unless it was already."""
+        if self.given_up is None:
+            self.given_up = reason
+            self._task.cancel()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was given up, and nobody else wants it to end as well."""
+        return self.given_up is not None and self._task.cancelling() == self._cancelling + 1
+
+    def end(self) -> None:
+        """It is over, one way or the other."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self.given_up is not None:
+            self._task.uncancel()
+
+
+class Patience:
+    """Gives operations up that take longer than `limit_s`, or that nobody waits for any more."""
+
+    def __init__(self, limit_s: float) -> None:
+        """What takes too long ends `limit_s` after it began, or up to 0.2 s later."""
+        self._limit_s = limit_s
+        self._waits: dict[_Wait, None] = {}
+        self._is_looking = False
+
+    async def wait_for(self, work: Awaitable[ResultT], leaving: Leaving | None) -> ResultT:
+        """What the work returns; cancels it when its time is over, or when `leaving` returns.
+
+        Raises OperationRefused for the one, ClientDisconnect for the other: that is no failure of
+        ours.
+        """
+        task: Any = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        wait = _Wait(task, loop.time(), leaving)
+        self._waits[wait] = None
+        if not self._is_looking:
+            self._look_later(loop)
+        try:
+            return await work
+        except asyncio.CancelledError as error:
+            if wait.given_up is None or not wait.is_ours:
+                raise
+            raise wait.given_up from error
+        finally:
+            del self._waits[wait]
+            wait.end()
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_looking = True
+        loop.call_later(min(_LOOKS_EVERY_S, self._limit_s), self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_looking = False
+        if not self._waits:
+            return
+        now_s = loop.time()
+        for wait in self._waits:
+            wait.look(now_s, self._limit_s)
+        self._look_later(loop)

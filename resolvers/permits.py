@@ -12,7 +12,7 @@ from schema.context import Context, Viewer
 from services.limits.fields import LIMITS_BY_FIELD, VALUE
 from services.limits.limiter import Limiter
 from services.limits.networks import network_of
-from services.limits.rates import Take
+from services.limits.rates import Take, take_of
 from services.users.claims import Role
 
 _MEMBERS_BODY_BYTES: Final = 256 * 1024
@@ -31,26 +31,26 @@ class Permits:
     async def permit(self, context: Context, asked: Asked) -> None:
         """Count an operation; raises LimitExceeded, and then it counted against nothing."""
         viewer = context.viewer
-        changes = asked.kind is OperationType.MUTATION
-        moves = _moves(asked.root_fields) if changes else 0
+        mutations = asked.root_fields if asked.kind is OperationType.MUTATION else ()
+        moves = _moves(mutations)
         if viewer is None:
-            takes = _of_nobody(network_of(context.remote_address), asked.cost)
+            takes = [Take(network_of(context.remote_address), _of_nobody(asked.cost))]
         elif viewer.roles & _STAFF:
-            takes = _of_staff(viewer, asked.cost)
+            takes = [Take(_holder(viewer), _of_staff(asked.cost))]
         else:
-            takes = _of_member(viewer, asked.root_fields if changes else (), asked.cost)
+            takes = [Take(_holder(viewer), _of_member(mutations, asked.cost))]
             if moves:
-                takes.append(Take("address_value", network_of(context.remote_address), moves))
+                takes.append(take_of("address_value", network_of(context.remote_address), moves))
         await self._limiter.take(takes, moves_value=moves > 0)
 
     async def pay(self, context: Context, cost: int) -> None:
         """Take what is no operation's own of what the asker's may cost; raises LimitExceeded."""
         viewer = context.viewer
         if viewer is None:
-            take = Take("anonymous_cost", network_of(context.remote_address), cost)
+            take = take_of("anonymous_cost", network_of(context.remote_address), cost)
         else:
             limit = "staff_cost" if viewer.roles & _STAFF else "cost"
-            take = Take(limit, _holder(viewer), cost)
+            take = take_of(limit, _holder(viewer), cost)
         await self._limiter.take([take], moves_value=False)
 
 
@@ -66,33 +66,24 @@ def _holder(viewer: Viewer) -> str:
     return f"user:{viewer.user_id}"
 
 
-def _of_nobody(address: str, cost: int) -> list[Take]:
-    return [Take("anonymous_operations", address), Take("anonymous_cost", address, cost)]
+def _of_nobody(cost: int) -> tuple[tuple[str, int], ...]:
+    return (("anonymous_operations", 1), ("anonymous_cost", cost))
 
 
-def _of_staff(viewer: Viewer, cost: int) -> list[Take]:
-    holder = _holder(viewer)
-    return [Take("staff_operations", holder), Take("staff_cost", holder, cost)]
+def _of_staff(cost: int) -> tuple[tuple[str, int], ...]:
+    return (("staff_operations", 1), ("staff_cost", cost))
 
 
-def _of_member(viewer: Viewer, mutations: tuple[str, ...], cost: int) -> list[Take]:
-    holder = _holder(viewer)
-    takes = [Take(limit, holder, times) for limit, times in _named(mutations)]
-    takes.append(Take("cost", holder, cost))
-    return takes
-
-
-@lru_cache(maxsize=1024)
-def _named(mutations: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+@lru_cache(maxsize=4096)
+def _of_member(mutations: tuple[str, ...], cost: int) -> tuple[tuple[str, int], ...]:
     """The limits that they count against by name, and how often: under aliases too.
 
-    What moves value has a stricter limit than what is asked for otherwise, and counts there only:
-    every bucket costs Redis 3 us.
+    What moves value has a stricter limit than what is asked for otherwise, and counts there only.
     """
     limits = [limit for field in mutations for limit in LIMITS_BY_FIELD.get(field, ())]
     if "value" not in limits:
         limits.append("operations")
-    return tuple((limit, limits.count(limit)) for limit in dict.fromkeys(limits))
+    return (*((limit, limits.count(limit)) for limit in dict.fromkeys(limits)), ("cost", cost))
 
 
 @lru_cache(maxsize=1024)

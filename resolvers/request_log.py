@@ -8,6 +8,7 @@ import itertools
 import re
 import secrets
 import time
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -101,15 +102,15 @@ class RequestLog:
             about = {"page": getattr(scope.get("endpoint"), "__name__", None)}
         _log.info("request", **about, status=served.status, duration_ms=_milliseconds(duration_s))
 
-    def naming(self, permit: Permit | None = None) -> Permit:
+    def naming(self, permit: Permit) -> Permit:
         """Lets the lines of an operation bear its name, then asks whether it may begin."""
 
-        async def name_it(context: Any, asked: Asked) -> Any:
+        def name_it(context: Any, asked: Asked) -> Awaitable[Any]:
             name = (asked.name or "_".join(asked.root_fields))[:_LONGEST_NAME]
             add_facts(operation=name)
             if self._tracer is not None:
                 self._tracer.begin_operation(name, asked.kind.value)
-            return await permit(context, asked) if permit is not None else None
+            return permit(context, asked)
 
         return name_it
 
@@ -120,11 +121,13 @@ class RequestLog:
             self._tracer.end_operation(seen.code)
         name, fields, _, duration_s, code, is_known = seen
         self._metrics.count_request(Request(name, fields, kind, duration_s, code, is_known))
+        if not self._is_on:
+            return
         outcome = {"kind": kind, "outcome": outcome_of(code), "code": code}
         served = _served.get()
         if served is not None:
             served.outcome = outcome
-        elif self._is_on:
+        else:
             _log.info("operation", **outcome, duration_ms=_milliseconds(duration_s))
 
 

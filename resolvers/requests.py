@@ -11,7 +11,7 @@ from schema.context import Context, Viewer
 from services.calendar import day_start, local_day
 from services.errors import ServiceUnavailable, Unauthenticated
 from services.limits.networks import network_of
-from services.limits.rates import Take
+from services.limits.rates import take_of
 from services.live.hub import Hub
 from services.mall import Mall
 from services.messages import negotiate_locale
@@ -120,7 +120,7 @@ class Requests:
 
     async def _sign_up(self, claims: Claims, address: str | None) -> Identity | None:
         """Create the user; raises LimitExceeded where too many new ones come from one address."""
-        sign_up = Take("sign_ups", network_of(address))
+        sign_up = take_of("sign_ups", network_of(address))
         await self._mall.limiter.take([sign_up], moves_value=True)
         return await self._mall.sign_ups.submit(claims)
 

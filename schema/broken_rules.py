@@ -10,6 +10,7 @@ from services.experiments import save as save_experiment
 from services.kpis import satisfaction
 from services.messages import message
 from services.notifications import preferences, register
+from services.points import many_holds
 from services.sharing import create
 
 
@@ -63,6 +64,12 @@ def _broken_by_terms(error: errors.InvalidInput, locale: str) -> str:
             return wrong_experiment(error, locale)
         case record.SampleInvalid():
             return wrong_sample(error, locale)
+        case many_holds.TooManyLots():
+            return message(
+                locale, "At most {most} lots fit one call.", most=many_holds.MOST_LOTS_NAMED
+            )
+        case many_holds.NoOneNamed():
+            return message(locale, "Either lots or a member have to be named, and not both.")
         case input_rules.JsonInvalid():
             return message(
                 locale,

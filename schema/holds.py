@@ -85,6 +85,33 @@ class DecideHeldPointsInput:
     idempotency_key: str
 
 
+@strawberry.input
+class DecideManyHeldPointsInput:
+    """Which points, and why: 1 to 500 characters."""
+
+    points_record_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="1 to 100 lots. Either these or a member."
+    )
+    user_id: strawberry.ID | None = strawberry.field(
+        default=None, description="All that this member has that are held, seen or not."
+    )
+    reason: str
+    idempotency_key: str
+
+
+@strawberry.type
+class DecideManyHeldPointsSuccess:
+    """What was decided on, in one step."""
+
+    decided_records: int
+    decided_points: Points
+    has_more: bool = strawberry.field(
+        description="Whether the member had even more that were held: then 1,000 were decided on,"
+        " the oldest. Ask again, under another key."
+    )
+    replayed: bool
+
+
 @strawberry.type
 class DecideHeldPointsSuccess:
     """The points as they stand now."""
@@ -97,4 +124,9 @@ class DecideHeldPointsSuccess:
 DecideHeldPointsResult = Annotated[
     DecideHeldPointsSuccess | NotFound | InvalidInput | InvalidState | IdempotencyConflict,
     strawberry.union("DecideHeldPointsResult"),
+]
+
+DecideManyHeldPointsResult = Annotated[
+    DecideManyHeldPointsSuccess | NotFound | InvalidInput | InvalidState | IdempotencyConflict,
+    strawberry.union("DecideManyHeldPointsResult"),
 ]

@@ -1,6 +1,6 @@
 """Key figures: how the mall does for the business, and what members say of it."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
 
 import strawberry
@@ -154,8 +154,11 @@ class PointsCohort:
 
 @strawberry.type
 class PointsLiability:
-    """What the mall owes its members."""
+    """What the mall owes its members, as it was measured last: every night."""
 
+    measured_at: datetime = strawberry.field(
+        description="The instant of which balances, what is held back and what expires are told."
+    )
     outstanding_points: Points = strawberry.field(description="All balances.")
     pending_points: Points = strawberry.field(description="Held back, in no balance yet.")
     expiring: list[ExpiringMonth] = strawberry.field(description="When the balances end.")
@@ -173,6 +176,7 @@ class PointsLiability:
     def of(cls, found: liability.Liability) -> "PointsLiability":
         """The contract's view of it."""
         return cls(
+            measured_at=found.measured_at,
             outstanding_points=found.outstanding,
             pending_points=found.pending,
             expiring=[

@@ -228,6 +228,9 @@ class InvalidState(Problem):
     """It stands where this cannot be done (any more)."""
 
     state: str
+    target_ids: list[strawberry.ID] = strawberry.field(
+        description="All that stand where it cannot be done, if it was to be done to several."
+    )
 
     @classmethod
     def of(cls, error: errors.InvalidState, locale: str) -> "InvalidState":
@@ -235,7 +238,9 @@ class InvalidState(Problem):
         text = message(locale, "This cannot be done in its present state.")
         if isinstance(error, invite.InviteNotAcceptable):
             text = why_not_accepted(error, locale)
-        return cls(code=ProblemCode.INVALID_STATE, message=text, state=error.state)
+        targets = [encode_id(*target) for target in error.targets]
+        code = ProblemCode.INVALID_STATE
+        return cls(code=code, message=text, state=error.state, target_ids=targets)
 
 
 @strawberry.type

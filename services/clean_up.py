@@ -20,6 +20,8 @@ PUSHES_KEPT = timedelta(days=400)
 """A year and a month: what a year is compared with is still there."""
 MEMBER_DAYS_KEPT = PUSHES_KEPT
 """On which days members were seen: what those days came to is kept in `daily_figures`."""
+ALERTS_KEPT = PUSHES_KEPT
+"""From when they were over: those that are open stay."""
 VISITS_KEPT = timedelta(days=2)
 """They are compared with others of the same day of the mall only, wherever its midnight is."""
 ROWS_A_BATCH = 5_000
@@ -69,6 +71,13 @@ _FORGET_MEMBER_DAYS = text(
     )
     """
 )
+_FORGET_ALERTS = text(
+    """
+    DELETE FROM alerts WHERE id IN (
+        SELECT id FROM alerts WHERE resolved_at < :before ORDER BY resolved_at LIMIT :limit
+    )
+    """
+)
 _FORGET_DELIVERIES = text("DELETE FROM push_deliveries WHERE push_id = ANY(CAST(:ids AS uuid[]))")
 _FORGET_PUSHES = text("DELETE FROM push_records WHERE id = ANY(CAST(:ids AS uuid[]))")
 
@@ -91,7 +100,10 @@ async def clean_up_batch(session: AsyncSession, clock: Clock) -> int | None:
     days: Any = await session.execute(
         _FORGET_MEMBER_DAYS, {"before": (now - MEMBER_DAYS_KEPT).date(), "limit": ROWS_A_BATCH}
     )
-    gone = (devices, days, keys, visits)
+    alerts: Any = await session.execute(
+        _FORGET_ALERTS, {"before": now - ALERTS_KEPT, "limit": ROWS_A_BATCH}
+    )
+    gone = (alerts, devices, days, keys, visits)
     return sum(each.rowcount for each in gone) + jobs + pushes or None
 
 

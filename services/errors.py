@@ -3,6 +3,7 @@
 Errors that belong to one operation stand beside it; here is the trunk and what several share.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from models.catalogue import LimitPeriod
@@ -60,11 +61,15 @@ class InvalidInput(Refusal):
 
 
 class InvalidState(Refusal):
-    """What it is done to does not stand where this can be done. `state` says where it stands."""
+    """What it is done to does not stand where this can be done. `state` says where it stands.
 
-    def __init__(self, state: str) -> None:
+    `targets`: (kind, key) of all that stand so, where it is done to several at once.
+    """
+
+    def __init__(self, state: str, targets: Sequence[tuple[str, object]] = ()) -> None:
         super().__init__(state)
         self.state = state
+        self.targets = targets
 
 
 class LimitReached(Refusal):

@@ -141,7 +141,8 @@ def _mall(settings: Settings, clock: Clock, opened: _Opened) -> Mall:
     )
 
     def desk(name: str, settle: Settle[RequestT, OutcomeT]) -> GroupCommit[RequestT, OutcomeT]:
-        return GroupCommit(stores.write, settle, metrics.desk(name), name, opened.tracer)
+        observe, arriving = metrics.desk(name), opened.limiter.answering
+        return GroupCommit(stores.write, settle, observe, name, opened.tracer, arriving)
 
     return Mall(
         settings=settings,

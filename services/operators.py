@@ -1,6 +1,6 @@
 """What operators did: written in the transaction that does it, never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -75,11 +75,24 @@ def note_action(
     id of the reason where one was given (`services.reasons`). Raises LookupError for a name that
     is not one of `ACTIONS`.
     """
+    note_actions(writes, operator_id, action, [(target, details)], now)
+
+
+def note_actions(
+    writes: Writes,
+    operator_id: int | None,
+    action: Action,
+    noted: Iterable[tuple[Target | None, Mapping[str, Any]]],
+    now: datetime,
+) -> None:
+    """The same action on many targets, each with its details: one action each, in one statement."""
     if action not in ACTIONS:
         raise LookupError(f"{action!r} is no action: name it in services.operators")
-    kind, key = (None, None) if target is None else (target[0], str(target[1]))
-    row = (new_id(), operator_id, action, kind, key, details, now)
-    writes.insert(OperatorAction, _COLUMNS, [row])
+    rows = list[tuple[Any, ...]]()
+    for target, details in noted:
+        kind, key = (None, None) if target is None else (target[0], str(target[1]))
+        rows.append((new_id(), operator_id, action, kind, key, details, now))
+    writes.insert(OperatorAction, _COLUMNS, rows)
 
 
 def changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dict[str, Any]:

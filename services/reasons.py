@@ -22,7 +22,16 @@ _COLUMNS = ("id", "user_id", "text", "created_at")
 
 def keep_reason(writes: Writes, reason_id: UUID, user_id: int, text: str, now: datetime) -> None:
     """Add the reason for what is done to a user to what is written."""
-    writes.insert(Reason, _COLUMNS, [(reason_id, user_id, text, now)])
+    keep_reasons(writes, {user_id: reason_id}, text, now)
+
+
+def keep_reasons(writes: Writes, reason_ids: Mapping[int, UUID], text: str, now: datetime) -> None:
+    """One reason for what is done to several users: each has it by an id of their own.
+
+    So that it goes with each of them who is erased.
+    """
+    rows = [(reason_id, user_id, text, now) for user_id, reason_id in reason_ids.items()]
+    writes.insert(Reason, _COLUMNS, rows)
 
 
 def reason_details(reason_id: UUID) -> dict[str, str]:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -19,6 +20,7 @@ from tests.alerts import ask_for, deliver, look, open_kinds, run_once
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.doubles.alert_receiver import AlertReceiver
+from tests.doubles.both import both_doubles
 from tests.factories import add_item, add_task, add_user, execute, give_points
 from tests.jobs.asking import until
 from tests.jobs.due import look_at_schedule
@@ -26,6 +28,8 @@ from tests.journeys.money import grant
 from tests.journeys.steps import check_in, complete, exchange
 from tests.journeys.test_devices import register
 from tests.services.monitoring.test_rules_on_data import expire, members, place, see
+from tests.services.notifications.pushing import add_device, draft, post_office
+from tests.services.notifications.test_outages import wait_until_alerted
 from tests.sharing import add_invite, reward
 
 THRESHOLDS = {
@@ -48,12 +52,13 @@ LIMITS = LimitSettings(
 
 @dataclass(frozen=True)
 class Scene:
-    """A mall, who asks it and who is told of its alerts."""
+    """A mall, who asks it, who is told of its alerts, and where files may be."""
 
     mall: Mall
     client: Client
     clock: MovableClock
     receiver: AlertReceiver
+    directory: Path
 
 
 async def _few_exchange(scene: Scene) -> AsyncGenerator[None]:
@@ -141,6 +146,23 @@ async def _one_invites_many(scene: Scene) -> AsyncGenerator[None]:
     scene.clock.advance(minutes=31)
 
 
+async def _a_push_provider_is_away(scene: Scene) -> AsyncGenerator[None]:
+    alice = await add_user(scene.mall, "alice")
+    await add_device(scene.mall, alice, "phone")
+    async with (
+        both_doubles(scene.directory) as doubles,
+        post_office(scene.mall, doubles.settings()) as office,
+    ):
+        doubles.fcm.script.set("phone", "unavailable")
+        for about in range(6):
+            await draft(scene.mall, alice, about=str(about))
+        await wait_until_alerted(scene.mall, office, scene.clock)
+        yield
+        doubles.fcm.script.set("phone", "success")
+        scene.clock.advance(minutes=31)
+        await office.deliver()
+
+
 async def _a_row_is_changed(scene: Scene) -> AsyncGenerator[None]:
     await give_points(scene.mall, await add_user(scene.mall), 100)
     change = "UPDATE points_records SET points = points + :by"
@@ -199,6 +221,7 @@ CAUSES: Mapping[AlertKind, Callable[[Scene], AsyncGenerator[None]]] = {
     AlertKind.SLOW_EXCHANGE: _an_exchange_waits,
     AlertKind.MANY_ACCOUNTS_ON_A_DEVICE: _one_phone_for_three,
     AlertKind.MANY_INVITES: _one_invites_many,
+    AlertKind.PUSH_PROVIDER_DOWN: _a_push_provider_is_away,
     AlertKind.LEDGER_DRIFT: _a_row_is_changed,
     AlertKind.DEAD_JOBS: _a_job_dies,
     AlertKind.OUTBOX_LAG: _nobody_works,

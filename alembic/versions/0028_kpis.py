@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alembic import op
+from models.online import build_index
 
 revision = "0028"
 down_revision = "0027"
@@ -62,8 +63,7 @@ def upgrade() -> None:
 
 def _index_what_is_there() -> None:
     for name, table, columns, options in _INDEXES:
-        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
-        op.create_index(name, table, columns, postgresql_concurrently=True, **options)
+        build_index(name, table, columns, **options)
 
 
 def _create_written_down() -> None:

@@ -6,6 +6,7 @@ Revision: 0029, after 0028
 import sqlalchemy as sa
 
 from alembic import op
+from models.online import build_index
 
 revision = "0029"
 down_revision = "0028"
@@ -44,9 +45,7 @@ def _change_lots() -> None:
     validations = [f"VALIDATE CONSTRAINT ck_points_records_{name}" for name in _CHECKS]
     op.execute(f"ALTER TABLE points_records {', '.join(validations)}")
     held = sa.text("status = 'pending' AND hold_reason IS NOT NULL")
-    name, table = "ix_points_records_held", "points_records"
-    op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
-    op.create_index(name, table, ["id"], postgresql_concurrently=True, postgresql_where=held)
+    build_index("ix_points_records_held", "points_records", ["id"], postgresql_where=held)
 
 
 def _create_device_users() -> None:

@@ -5,7 +5,7 @@ give no more together than is allowed, and nobody is refused who asks at a perso
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from services.errors import ServiceUnavailable
@@ -38,16 +38,23 @@ class Alone:
         now_us = self._clock_ns() // 1_000
         after: dict[tuple[str, str], int] = {}
         short: tuple[str, int] | None = None
-        for each in takes:
-            rate, bucket = self._rates[each.limit], (each.limit, each.holder)
-            takes_us = SHARE * each.tokens * rate.interval_us
+        for bucket, tokens in self._held(takes):
+            rate = self._rates[bucket[0]]
+            takes_us = SHARE * tokens * rate.interval_us
             held_us = self._full_at_us.get(bucket)
             after[bucket], wait_us = take(held_us, now_us, takes_us, rate.size_us)
             if wait_us > (short[1] if short else 0):
-                short = (each.limit, wait_us)
+                short = (bucket[0], wait_us)
         if short is None:
             self._keep(after, now_us)
         return short
+
+    def _held(self, takes: Sequence[Take]) -> Iterator[tuple[tuple[str, str], int]]:
+        """The buckets, and what is taken of them, of those limits that hold."""
+        for holder, amounts in takes:
+            for limit, tokens in amounts:
+                if limit in self._rates:
+                    yield (limit, holder), tokens
 
     def drop_full(self) -> None:
         """Keep what is not full yet, and only that."""

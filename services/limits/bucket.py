@@ -3,7 +3,7 @@
 A bucket is kept as the instant at which it will be full again if nobody takes more. Tokens drip in
 evenly, so taking some moves that instant by the time they take to drip, and a bucket holds enough
 as long as it is no further away than a whole bucket takes. A bucket that is full says nothing that
-an absent one does not: it expires by itself (decision 32).
+an absent one does not: it expires by itself (decision 32). Those of a holder lie together.
 """
 
 from typing import Final
@@ -24,39 +24,58 @@ def take(full_at_us: int | None, now_us: int, takes_us: int, size_us: int) -> tu
 TAKE: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local numbers = string.gmatch(ARGV[1], '%d+')
-local refused, ask, key, count = {}, 0, 0, numbers()
-while count do
-    count = tonumber(count)
-    local full_at, wait, short = redis.call('MGET', unpack(KEYS, key + 1, key + count)), 0, 0
-    for bucket = 1, count do
-        local takes, size = tonumber(numbers()), tonumber(numbers())
-        local begins = math.max(tonumber(full_at[bucket] or 0), now)
-        local after = math.min(begins, now + size) + math.min(takes, size)
-        full_at[bucket] = after
-        if after - now - size > wait then
-            wait, short = after - now - size, bucket
+local shapes, asks = unpack(cjson.decode(ARGV[1]))
+local holders, changed, refused = redis.call('MGET', unpack(KEYS)), {}, {}
+for number, ask in ipairs(asks) do
+    local taken, wait, short = {}, 0, 0
+    for part = 1, #ask, 2 do
+        local shape, buckets = shapes[ask[part]], holders[ask[part + 1]]
+        if type(buckets) ~= 'table' then
+            buckets = buckets and cmsgpack.unpack(buckets) or {}
+            holders[ask[part + 1]] = buckets
         end
-    end
-    if short == 0 then
-        for bucket = 1, count do
-            local after = full_at[bucket]
-            if after > now then
-                redis.call('SET', KEYS[key + bucket], string.format('%.0f', after),
-                           'PX', math.ceil((after - now) / 1000))
+        for place = 1, #shape, 3 do
+            local size = shape[place + 2]
+            local begins = math.max(buckets[shape[place]] or 0, now)
+            local after = math.min(begins, now + size) + shape[place + 1]
+            taken[#taken + 1] = after
+            if after - now - size > wait then
+                wait, short = after - now - size, #taken
             end
         end
-    else
-        table.insert(refused, {ask, short - 1, wait})
     end
-    ask, key, count = ask + 1, key + count, numbers()
+    local next = 1
+    for part = 1, short == 0 and #ask or 0, 2 do
+        local shape, buckets = shapes[ask[part]], holders[ask[part + 1]]
+        changed[ask[part + 1]] = buckets
+        for place = 1, #shape, 3 do
+            buckets[shape[place]], next = taken[next], next + 1
+        end
+    end
+    if short > 0 then
+        table.insert(refused, {number - 1, short - 1, wait})
+    end
+end
+for key, buckets in pairs(changed) do
+    local last = now
+    for limit, full_at in pairs(buckets) do
+        last = math.max(last, full_at)
+        if full_at <= now then
+            buckets[limit] = nil
+        end
+    end
+    if last > now then
+        local kept = cmsgpack.pack(buckets)
+        redis.call('SET', KEYS[key], kept, 'PX', math.ceil((last - now) / 1000))
+    end
 end
 return refused
 """
 """Every ask gets from all of its buckets or from none. Redis tells the time: the clocks of the web
 machines need not agree.
 
-KEYS: the buckets of one ask after those of another. ARGV: for each ask how many buckets it names,
-and for each of them what it takes and its size, as in `take`; as one text, for many arguments take
-the client longer than the rest. Returns (ask, bucket, microseconds to wait) for each ask that was
-refused, by the bucket that takes longest."""
+KEYS: the holders, each once, under which is kept when those of their buckets that are not full will
+be. ARGV: shapes, each a list of (limit, what is taken, size), as in `take`, and asks, each a list
+of (shape, holder); as one text, for many arguments take the client longer than the rest. Returns
+(ask, bucket, microseconds to wait) for each ask that was refused, by the bucket that takes longest.
+"""

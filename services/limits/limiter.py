@@ -6,16 +6,18 @@ goes on without limits, and what moves value as slowly as this process can vouch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
+import orjson
 import structlog
 from redis.asyncio import Redis
 
 from models.stores import NAMESPACE
 from services.errors import MallError
+from services.gathering import gather
 from services.limits.alone import Alone
 from services.limits.bucket import TAKE
 from services.limits.rates import Rate, Take
@@ -32,7 +34,7 @@ _US: Final = 1_000_000
 
 _KEY: Final = f"{NAMESPACE}:limits:"
 # A little of a bucket that is never empty: it is written, as a Redis without memory cannot.
-_PROBE: Final = "1 1000 1000000"
+_PROBE: Final = orjson.dumps([[["probe", 1_000, 1_000_000]], [[1, 1]]])
 
 
 class LimitExceeded(MallError):
@@ -46,6 +48,9 @@ class LimitExceeded(MallError):
 
 def _not_counted(_limit: str) -> None:
     """Nobody wants to know."""
+
+
+_Amounts: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class _Ask(NamedTuple):
@@ -73,7 +78,9 @@ class Limiter:
         self._observe = observe
         self._retry_s = retry_s
         self._alone = Alone(rates)
+        self._shape = lru_cache(4_096)(self._make_shape)
         self._waiting: list[_Ask] = []
+        self._round: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._return: asyncio.Task[None] | None = None
 
@@ -88,7 +95,7 @@ class Limiter:
         Without Redis only what `moves_value` is counted, by this process alone; raises
         ServiceUnavailable where that is more than it can count.
         """
-        held = [each for each in takes if each.limit in self._rates]
+        held = [take for take in takes if self._shape(take.amounts)]
         if not held:
             return
         refusal = None if self.is_alone else await self._ask(held)
@@ -103,41 +110,80 @@ class Limiter:
         short = self._alone.take(takes)
         return None if short is None else _exceeded(*short)
 
+    def answering(self) -> asyncio.Future[None] | None:
+        """What ends when those who ask now have their answer; None while nobody does."""
+        return self._round
+
     async def _ask(self, takes: Sequence[Take]) -> LimitExceeded | None:
         ask = _Ask(takes, asyncio.get_running_loop().create_future())
         self._waiting.append(ask)
-        if self._runner is None:
-            self._runner = detached(self._run())
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_future()
+            self._runner = detached(self._run(self._round))
         return await ask.answer
 
-    async def _run(self) -> None:
+    async def _run(self, round_: asyncio.Future[None]) -> None:
+        """Answer until nobody asks any more, one round after another."""
         try:
             while self._waiting:
-                sent, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-                try:
-                    refused = await self._send(sent)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the mall goes on
-                    self._go_on_alone(error)
-                    sent, self._waiting = sent + self._waiting, []
-                    refused = {}
-                for number, ask in enumerate(sent):
-                    if not ask.answer.done():  # else whoever asked has gone
-                        ask.answer.set_result(refused.get(number))
+                await gather(self._waiting, MOST_AT_ONCE)
+                await self._answer()
+                round_.set_result(None)
+                round_ = self._round = asyncio.get_running_loop().create_future()
         finally:
-            self._runner = None
+            round_.cancel()
+            self._round = None
+
+    async def _answer(self) -> None:
+        asks = self._waiting[:MOST_AT_ONCE]
+        del self._waiting[:MOST_AT_ONCE]
+        try:
+            refused = await self._send(asks)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the mall goes on
+            self._go_on_alone(error)
+            asks += self._waiting
+            self._waiting.clear()
+            refused = {}
+        for number, ask in enumerate(asks):
+            if not ask.answer.done():  # else whoever asked has gone
+                ask.answer.set_result(refused.get(number))
 
     async def _send(self, asks: Sequence[_Ask]) -> dict[int, LimitExceeded]:
-        keys = [f"{_KEY}{limit}:{holder}" for ask in asks for limit, holder, _ in ask.takes]
-        rates = self._rates
-        numbers = " ".join(
-            _numbers(tuple([(rates[limit], tokens) for limit, _, tokens in ask.takes]))
-            for ask in asks
-        )
-        refused: Any = await self._redis.eval(TAKE, len(keys), *keys, numbers)
+        keys, question = self._question(asks)
+        refused: Any = await self._redis.eval(TAKE, len(keys), *keys, question)
         return {
-            number: _exceeded(asks[number].takes[short].limit, wait_us)
-            for number, short, wait_us in refused
+            number: _exceeded(self._limit(asks[number], bucket), wait_us)
+            for number, bucket, wait_us in refused
         }
+
+    def _question(self, asks: Iterable[_Ask]) -> tuple[Sequence[str], bytes]:
+        """What the script is told: most asks have the same few shapes."""
+        holders: dict[str, int] = {}
+        shapes: dict[_Amounts, int] = {}
+        lines: list[list[int]] = []
+        for takes, _ in asks:
+            line: list[int] = []
+            for holder, amounts in takes:
+                line.append(shapes.setdefault(amounts, len(shapes) + 1))
+                line.append(holders.setdefault(holder, len(holders) + 1))
+            lines.append(line)
+        question = orjson.dumps([[self._shape(amounts) for amounts in shapes], lines])
+        return [_KEY + holder for holder in holders], question
+
+    def _make_shape(self, amounts: _Amounts) -> list[str | int]:
+        """Limit, what is taken and size of each bucket; none of a limit that is off."""
+        shape: list[str | int] = []
+        for limit, tokens in amounts:
+            rate = self._rates.get(limit)
+            if rate is not None:
+                shape += (limit, min(tokens * rate.interval_us, rate.size_us), rate.size_us)
+        return shape
+
+    def _limit(self, ask: _Ask, bucket: int) -> str:
+        """The limit of a bucket, as the script counts those of an ask."""
+        shapes = (self._shape(take.amounts) for take in ask.takes)
+        limits = [str(limit) for shape in shapes for limit in shape[::3]]
+        return limits[bucket]
 
     def _go_on_alone(self, error: Exception) -> None:
         trace = None if is_store_away(error) else error
@@ -165,13 +211,6 @@ class Limiter:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-
-
-@lru_cache(maxsize=4096)
-def _numbers(takes: tuple[tuple[Rate, int], ...]) -> str:
-    """What the script is told of one ask; most asks have the same few shapes."""
-    sizes = (f"{tokens * rate.interval_us} {rate.size_us}" for rate, tokens in takes)
-    return f"{len(takes)} {' '.join(sizes)}"
 
 
 def _exceeded(limit: str, wait_us: int) -> LimitExceeded:

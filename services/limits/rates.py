@@ -26,11 +26,16 @@ class Rate(NamedTuple):
 
 
 class Take(NamedTuple):
-    """So many tokens of the bucket that a holder has of a limit."""
+    """So many tokens of each of these limits, of those that a holder has."""
 
-    limit: str
     holder: str
-    tokens: int = 1
+    amounts: tuple[tuple[str, int], ...]
+    """Limits and tokens, each limit once."""
+
+
+def take_of(limit: str, holder: str, tokens: int = 1) -> Take:
+    """So many tokens of one limit."""
+    return Take(holder, ((limit, tokens),))
 
 
 RATES: Final[Mapping[str, Rate]] = {

@@ -28,7 +28,7 @@ DELIVER_JOB = "deliver_alert"
 
 
 class AlertKind(StrEnum):
-    """What there are alerts about. A name, once used, stays in the table for ever."""
+    """What there are alerts about. A name, once used, is in the table for as long as alerts are."""
 
     EXCHANGE_RATE_LOW = "exchange_rate_low"
     EXPIRY_RATE_HIGH = "expiry_rate_high"
@@ -43,6 +43,7 @@ class AlertKind(StrEnum):
     ALERTS_UNDELIVERED = "alerts_undelivered"
     MANY_ACCOUNTS_ON_A_DEVICE = "many_accounts_on_a_device"
     MANY_INVITES = "many_invites"
+    PUSH_PROVIDER_DOWN = "push_provider_down"
 
 
 _MEDIUM = frozenset(
@@ -53,6 +54,7 @@ _MEDIUM = frozenset(
         AlertKind.ALERTS_UNDELIVERED,
         AlertKind.MANY_ACCOUNTS_ON_A_DEVICE,
         AlertKind.MANY_INVITES,
+        AlertKind.PUSH_PROVIDER_DOWN,
     }
 )
 EVENTS = frozenset(
@@ -61,6 +63,7 @@ EVENTS = frozenset(
         AlertKind.ABNORMAL_GAINS,
         AlertKind.MANY_ACCOUNTS_ON_A_DEVICE,
         AlertKind.MANY_INVITES,
+        AlertKind.PUSH_PROVIDER_DOWN,
     }
 )
 """Alerts about what happens at a moment: over when it has not happened again for a while."""

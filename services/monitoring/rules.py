@@ -31,6 +31,7 @@ class Thresholds:
     gain_1h: float = 10_000
     outbox_lag_s: float = 900
     schedule_silence_s: float = 300
+    push_provider_down_s: float = 300
 
 
 def thresholds_of(settings: AlertingSettings) -> Thresholds:

@@ -34,6 +34,7 @@ class Sightings:
         self._sessions = sessions
         self._clock = clock
         self._slow_exchange_s = thresholds.slow_exchange_s
+        self._push_provider_down_s = thresholds.push_provider_down_s
         self._waiting: dict[AlertKind, Sighting] = {}
         self._raising: asyncio.Task[None] | None = None
 
@@ -56,6 +57,13 @@ class Sightings:
                 self.note(
                     Sighting(AlertKind.SLOW_EXCHANGE, message, {"duration_s": round(took_s, 3)})
                 )
+
+    def note_outage(self, provider: str, down_s: float) -> None:
+        """Note that a push provider has been down for so long, should that be too long."""
+        if down_s >= self._push_provider_down_s:
+            message = f"The push provider {provider} has been down for {down_s:,.0f} s"
+            facts = {"providers": [provider], "down_s": round(down_s)}
+            self.note(Sighting(AlertKind.PUSH_PROVIDER_DOWN, message, facts))
 
     async def aclose(self) -> None:
         """Raise what is waiting, as far as that is quick."""

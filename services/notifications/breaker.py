@@ -11,6 +11,9 @@ import structlog
 # Its answer is near: who has to wait for it does not wait for another whole rest.
 _WHILE_PROBED_S = 2.0
 
+OutageListener = Callable[[str, float], None]
+"""Told the name of a provider that is down, and for how many seconds it has been; never raises."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -29,6 +32,10 @@ class Open:
     after_s: float
 
 
+def unheard(_name: str, _down_s: float) -> None:
+    """Nobody has to know."""
+
+
 class Breaker:
     """Opens after so many failures in a row, lets one probe through when its time is over.
 
@@ -37,13 +44,23 @@ class Breaker:
     """
 
     def __init__(
-        self, name: str, failures_to_open: int, open_s: float, clock: Callable[[], float]
+        self,
+        name: str,
+        failures_to_open: int,
+        open_s: float,
+        clock: Callable[[], float],
+        on_outage: OutageListener = unheard,
     ) -> None:
-        """Begin closed. `clock` tells seconds and never goes back."""
+        """Begin closed. `clock` tells seconds and never goes back.
+
+        `on_outage` is called when it opens, and with every probe that fails.
+        """
         self._name = name
         self._failures_to_open = failures_to_open
         self._open_s = open_s
         self._clock = clock
+        self._on_outage = on_outage
+        self._down_since: float | None = None
         self._attempts = 0
         self._failures = 0
         self._attempts_at_failure = 0
@@ -99,7 +116,7 @@ class Breaker:
         if self._open_until is None:
             self._failures = 0
         elif attempt.is_probe:  # what began before it opened does not tell how things are now
-            self._failures, self._open_until = 0, None
+            self._failures, self._open_until, self._down_since = 0, None, None
             _log.info("push_provider_back", provider=self._name)
 
     def _note_failure(self, after_s: float | None) -> None:
@@ -110,4 +127,7 @@ class Breaker:
         rest_s = max(self._open_s, after_s or 0.0)
         if self._open_until is None:
             _log.warning("push_provider_down", provider=self._name, open_s=rest_s)
-        self._open_until = self._clock() + rest_s
+        now = self._clock()
+        self._open_until = now + rest_s
+        self._down_since = now if self._down_since is None else self._down_since
+        self._on_outage(self._name, now - self._down_since)

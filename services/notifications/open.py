@@ -12,7 +12,7 @@ from google.oauth2.service_account import Credentials
 
 from services.notifications.apns import ApnsChannel
 from services.notifications.apns_token import ApnsKey
-from services.notifications.breaker import Breaker
+from services.notifications.breaker import Breaker, OutageListener, unheard
 from services.notifications.delivery import Delivery
 from services.notifications.fcm import FCM_SCOPES, FcmChannel
 from services.notifications.providers import Platform, PushChannel, PushProvider
@@ -24,35 +24,31 @@ async def open_providers(
     settings: NotificationSettings,
     unix_clock: Callable[[], float] = time.time,
     steady_clock: Callable[[], float] = time.monotonic,
+    on_outage: OutageListener = unheard,
 ) -> AsyncGenerator[Mapping[Platform, PushProvider]]:
     """Who delivers for which platform; a platform without credentials is absent.
 
-    Connects to nothing before the first push. Raises SettingsError when credentials are incomplete
-    or cannot be read.
+    Connects to nothing before the first push. `on_outage` is told of a provider that is down.
+    Raises SettingsError when credentials are incomplete or cannot be read.
     """
     fcm, apns = _fcm_channel(settings, unix_clock), _apns_channel(settings, unix_clock)
+    failures, open_s = settings.push_breaker_failures, settings.push_breaker_open_s
+
+    def guarded(name: str, channel: PushChannel, concurrency: int) -> PushProvider:
+        breaker = Breaker(name, failures, open_s, steady_clock, on_outage)
+        return Delivery(channel, breaker, concurrency)
+
     providers: dict[Platform, PushProvider] = {}
     async with AsyncExitStack() as stack:
         if fcm is not None:
-            provider = _guarded("fcm", fcm, settings.fcm_threads, settings, steady_clock)
+            provider = guarded("fcm", fcm, settings.fcm_threads)
             stack.push_async_callback(provider.aclose)
             providers |= {"android": provider, "web": provider}
         if apns is not None:
-            provider = _guarded("apns", apns, settings.apns_streams, settings, steady_clock)
+            provider = guarded("apns", apns, settings.apns_streams)
             stack.push_async_callback(provider.aclose)
             providers |= {"ios": provider}
         yield providers
-
-
-def _guarded(
-    name: str,
-    channel: PushChannel,
-    concurrency: int,
-    settings: NotificationSettings,
-    clock: Callable[[], float],
-) -> PushProvider:
-    failures, open_s = settings.push_breaker_failures, settings.push_breaker_open_s
-    return Delivery(channel, Breaker(name, failures, open_s, clock), concurrency)
 
 
 def _fcm_channel(settings: NotificationSettings, clock: Callable[[], float]) -> FcmChannel | None:

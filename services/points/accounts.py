@@ -236,7 +236,10 @@ def ask_for_alerts(writes: Writes, holds: Sequence[Hold]) -> None:
 
     By a job: whoever raises an alert waits for everybody else who does.
     """
+    told: dict[datetime, list[dict[str, Any]]] = {}
     for hold in holds:
         lot = hold.lot
-        told = {"user_id": lot.user_id, "points": lot.points, "reason": lot.hold_reason}
-        enqueue(writes, HOLD_JOB, [told], hold.held_at)
+        facts = {"user_id": lot.user_id, "points": lot.points, "reason": lot.hold_reason}
+        told.setdefault(hold.held_at, []).append(facts)
+    for held_at, facts in told.items():
+        enqueue(writes, HOLD_JOB, facts, held_at)

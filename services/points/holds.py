@@ -19,7 +19,7 @@ from services.idempotency import find_keys, fingerprint, require_key, store_sett
 from services.identifiers import new_id
 from services.monitoring.alerts import AlertKind, Sighting, of_members, raise_alerts
 from services.monitoring.facts import MOST_NAMED
-from services.operators import note_action
+from services.operators import note_actions
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.points.account import Account, Lot
 from services.points.accounts import load_lots, load_lots_by_id, lock_accounts, save_accounts
@@ -27,7 +27,7 @@ from services.points.activate import activate
 from services.points.adjust import LONGEST_REASON
 from services.points.grant import require_text
 from services.points.lots import LOT_COLUMNS, lot_of
-from services.reasons import keep_reason, reason_details
+from services.reasons import keep_reasons, reason_details
 
 OPERATION = "decide_hold"
 _ORDER = "held_points"
@@ -41,14 +41,20 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class HoldDecision:
-    """An operator letting a held lot count (`releases`), or taking it."""
+class Decision:
+    """An operator letting what is held count (`releases`), or taking it."""
 
     operator_id: int
-    lot_id: UUID
     releases: bool
     reason: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldDecision(Decision):
+    """A decision on one held lot."""
+
+    lot_id: UUID
 
     def fingerprint(self) -> bytes:
         """A digest of what was asked."""
@@ -69,7 +75,7 @@ def hold_decision(
     """A decision; raises InvalidInput for a missing reason or a bad key."""
     require_key(key)
     require_text(reason, ("reason",), LONGEST_REASON)
-    return HoldDecision(operator_id, lot_id, releases, reason.strip(), key)
+    return HoldDecision(operator_id, releases, reason.strip(), key, lot_id)
 
 
 async def decide_hold(
@@ -92,7 +98,7 @@ async def decide_hold(
 
     def act() -> dict[str, Any]:
         points = settle(accounts[user_id], lot, decision, now)
-        _note(writes, decision, user_id, points, now)
+        note_decided(writes, decision, [(lot, points)], now)
         return {"points": points}
 
     _, replayed = keys.once(decision.operator_id, decision.key, decision.fingerprint(), act)
@@ -103,13 +109,13 @@ async def decide_hold(
     return Decided(user_id, replayed)
 
 
-def settle(account: Account, lot: Lot, decision: HoldDecision, now: datetime) -> int:
+def settle(account: Account, lot: Lot, decision: Decision, now: datetime) -> int:
     """Let a held lot count, or take what is left of it; returns how many points that are. Pure.
 
     Raises InvalidState for a lot that is not held, BalanceFull; then nothing has changed.
     """
     if not lot.is_held:
-        raise InvalidState(lot.status)
+        raise InvalidState(lot.status.name)
     points = lot.points
     if decision.releases:
         activate(account, lot, now, f"operator:{decision.operator_id}")
@@ -126,13 +132,18 @@ def reject(account: Account, lot: Lot) -> None:
     account.changed_lots[lot.id] = lot
 
 
-def _note(writes: Writes, decision: HoldDecision, user_id: int, points: int, now: datetime) -> None:
-    reason_id = new_id()
-    keep_reason(writes, reason_id, user_id, decision.reason, now)
-    details = {"points": points, **reason_details(reason_id)}
+def note_decided(
+    writes: Writes, decision: Decision, decided: Sequence[tuple[Lot, int]], now: datetime
+) -> None:
+    """Note of each lot how many points were decided on, and why: the reason once a member."""
+    reason_ids = {user_id: new_id() for user_id in {lot.user_id for lot, _ in decided}}
+    keep_reasons(writes, reason_ids, decision.reason, now)
+    noted = [
+        (("PointsRecord", lot.id), {"points": points, **reason_details(reason_ids[lot.user_id])})
+        for lot, points in decided
+    ]
     action = "release_points" if decision.releases else "reject_points"
-    target = ("PointsRecord", str(decision.lot_id))
-    note_action(writes, decision.operator_id, action, target, details, now)
+    note_actions(writes, decision.operator_id, action, noted, now)
 
 
 async def held_page(

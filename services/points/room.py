@@ -12,8 +12,8 @@ from services.errors import InvalidInput
 class BalanceFull(InvalidInput):
     """The account was given nearly as many points as can be counted: these do not fit."""
 
-    def __init__(self) -> None:
-        super().__init__(("points",), "no balance can hold as many")
+    def __init__(self, field: tuple[str, ...] = ("points",)) -> None:
+        super().__init__(field, "no balance can hold as many")
 
 
 def require_room(earned: int, adjusted: int, points: int) -> None:

@@ -113,6 +113,7 @@ NOT_ABOUT_USERS = {
     "rank_snapshots",
     "daily_figures",
     "cohort_months",
+    "daily_liabilities",
     "request_counts",
     "reminder_days",
     "scheduled_jobs",

@@ -1,7 +1,9 @@
 """Every alert there is: fired and resolved by real data, and delivered by channels that fail."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -54,7 +56,12 @@ def test_there_is_a_cause_for_every_kind() -> None:
 
 @pytest.mark.parametrize("kind", AlertKind)
 async def test_every_alert_fires_and_resolves(
-    mall: Mall, client: Client, clock: MovableClock, receiver: AlertReceiver, kind: AlertKind
+    mall: Mall,
+    client: Client,
+    clock: MovableClock,
+    receiver: AlertReceiver,
+    tmp_path: Path,
+    kind: AlertKind,
 ) -> None:
     """Each channel takes both notices once, though it refused the first, or the second, at first.
 
@@ -62,13 +69,13 @@ async def test_every_alert_fires_and_resolves(
     """
     asked_before = 1 + list(AlertKind).index(kind) % 2
     receiver.asked.update(dict.fromkeys(CHANNELS, asked_before))
-    cause = CAUSES[kind](Scene(mall, client, clock, receiver))
-    for is_over in (False, True):
-        await anext(cause, None)
-        await look(mall)
-        (alert,) = [alert for alert in await alerts(mall) if alert.kind == kind]
-        assert (alert.resolved_at is not None) == is_over
-        await deliver(mall, clock)
+    async with aclosing(CAUSES[kind](Scene(mall, client, clock, receiver, tmp_path))) as cause:
+        for is_over in (False, True):
+            await anext(cause, None)
+            await look(mall)
+            (alert,) = [alert for alert in await alerts(mall) if alert.kind == kind]
+            assert (alert.resolved_at is not None) == is_over
+            await deliver(mall, clock)
     told = [] if kind in NEVER_SENT else [Telling.RAISED, Telling.RESOLVED]
     for channel in CHANNELS:
         taken = receiver.of(channel)

@@ -59,6 +59,7 @@ def asking(who: str = "alice", **asked: Any) -> Scenario:
 
 _TAKEN = {"itemId": "@limited"}
 _HELD = {"pointsRecordId": "@held", "reason": "looked into it"}
+_MANY_HELD = {"pointsRecordIds": ["@held"], "reason": "looked into them"}
 _EXTENDED = {"pointsRecordId": "@ending"}
 _GRANTED = {"userId": "@alice", "points": 5, "source": "campaign"}
 _REVERSED = {"source": "campaign", "reference": "order-1", "points": 5}
@@ -224,6 +225,20 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
         "InvalidInput": asking("olga", **_HELD | {"reason": ""}),
         "InvalidState": asking("olga", **_HELD | {"pointsRecordId": "@lasting"}),
         "IdempotencyConflict": asking("olga", **_HELD | {"reason": "another"}),
+    },
+    "releaseManyHeldPoints": {
+        "DecideManyHeldPointsSuccess": asking("olga", **_MANY_HELD),
+        "NotFound": asking("olga", **_MANY_HELD | {"pointsRecordIds": ["@held", "@no_lot"]}),
+        "InvalidInput": asking("olga", **_MANY_HELD, userId="@alice"),
+        "InvalidState": asking("olga", **_MANY_HELD | {"pointsRecordIds": ["@held", "@lasting"]}),
+        "IdempotencyConflict": asking("olga", **_MANY_HELD | {"reason": "another"}),
+    },
+    "rejectManyHeldPoints": {
+        "DecideManyHeldPointsSuccess": asking("olga", **_MANY_HELD),
+        "NotFound": asking("olga", **_MANY_HELD | {"pointsRecordIds": ["@held", "@no_lot"]}),
+        "InvalidInput": asking("olga", **_MANY_HELD, userId="@alice"),
+        "InvalidState": asking("olga", **_MANY_HELD | {"pointsRecordIds": ["@held", "@lasting"]}),
+        "IdempotencyConflict": asking("olga", **_MANY_HELD | {"reason": "another"}),
     },
     "setExperimentStatus": {
         "SetExperimentStatusSuccess": asking("olga", key="points_prompt", status="STOPPED"),

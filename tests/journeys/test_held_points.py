@@ -149,7 +149,7 @@ async def test_released_points_count(mall: Mall, client: Client, alice: int) -> 
     other = {"code": "IDEMPOTENCY_CONFLICT", "__typename": "IdempotencyConflict"}
     assert await decide(client, REJECT, lot) == other
     again = await decide(client, REJECT, lot, "other")
-    assert (again["__typename"], again["state"]) == ("InvalidState", "active")
+    assert (again["__typename"], again["state"]) == ("InvalidState", "ACTIVE")
     assert await held(client) == []
     noted = await execute(mall, "SELECT action, kind, key, details FROM operator_actions")
     [(action, kind, key, details)] = noted
@@ -235,7 +235,7 @@ async def test_what_is_not_held_cannot_be_decided_on(
     ]
     before = await fingerprint_of_database(mall)
     answers = [await decide(client, mutation, lot) for lot in lots]
-    assert [each["state"] for each in answers] == ["active", "pending"]
+    assert [each["state"] for each in answers] == ["ACTIVE", "PENDING"]
     nothing = encode_id("PointsRecord", "00000000-0000-7000-8000-000000000001")
     assert (await decide(client, mutation, nothing))["code"] == "NOT_FOUND"
     asked = {"pointsRecordId": nothing, "reason": " ", "idempotencyKey": "k"}

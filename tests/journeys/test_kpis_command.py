@@ -38,6 +38,8 @@ async def test_rebuilding_and_showing(mall: Mall, living: LivingMall, tmp_path: 
     said = f"{len(kept)} day(s) are counted; {visits} visit(s) of members were added."
     assert said in rebuilt.stdout
     assert [row.points_issued for row in kept] == [everything.days[row.day].issued for row in kept]
+    (owed,) = await execute(mall, "SELECT outstanding_points FROM daily_liabilities")
+    assert await execute(mall, "SELECT sum(points)::bigint FROM users") == [owed]
     file = tmp_path / "days.csv"
     days = ("--from", str(kept[0].day), "--to", str(kept[-1].day))
     shown = await run_command(mall.settings, "kpis", *days, "--csv", str(file))

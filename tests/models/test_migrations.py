@@ -228,7 +228,8 @@ async def test_members_of_before_are_counted_and_looked_for(engine: AsyncEngine)
     assert await run(engine, lambda connection: connection.execute(counts).all()) == [(1, 0, 4, 0)]
     asked = text("SELECT job, payload FROM outbox")
     assert await run(engine, lambda connection: connection.execute(asked).all()) == [
-        ("unlock_reached", {})
+        ("unlock_reached", {}),
+        ("roll_up_kpis", {}),
     ]
 
 

@@ -67,6 +67,20 @@ DECISIONS: dict[str, tuple[dict[str, str | None], str]] = {
             ' idempotencyKey: "k"}) { __typename }'
         ),
     ),
+    "mutation.releaseManyHeldPoints": (
+        OPERATORS,
+        (
+            f'releaseManyHeldPoints(input: {{pointsRecordIds: ["{_LOT}"], reason: "r",'
+            ' idempotencyKey: "k"}) { __typename }'
+        ),
+    ),
+    "mutation.rejectManyHeldPoints": (
+        OPERATORS,
+        (
+            f'rejectManyHeldPoints(input: {{userId: "{_USER}", reason: "r",'
+            ' idempotencyKey: "k"}) { __typename }'
+        ),
+    ),
     "query.user": (OPERATORS, f'user(id: "{_USER}") {{ id }}'),
     "query.auditLog": (OPERATORS, f'auditLog(userId: "{_USER}") {{ nodes {{ id }} }}'),
     "query.users": (OPERATORS, "users { nodes { id } }"),

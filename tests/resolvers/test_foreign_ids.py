@@ -54,7 +54,8 @@ _NODE = """node(id: $id) {
   ... on PushRecord { title payload }
   ... on Share { code url }
 }"""
-_HELD = 'pointsRecordId: $id, reason: "looked into", idempotencyKey: "k"'
+_WHY = 'reason: "looked into", idempotencyKey: "k"'
+_HELD = f"pointsRecordId: $id, {_WHY}"
 _EVENT = '{eventId: "1", userId: $id, type: "x", occurredAt: "2026-11-20T03:00:00Z"}'
 
 
@@ -105,6 +106,26 @@ USES = {
     ),
     "rejectHeldPoints(input.pointsRecordId)": _operator_use(
         "PointsRecord", _mutation("rejectHeldPoints", _HELD), "InvalidState"
+    ),
+    "releaseManyHeldPoints(input.pointsRecordIds)": _operator_use(
+        "PointsRecord",
+        _mutation("releaseManyHeldPoints", f"pointsRecordIds: [$id], {_WHY}"),
+        "InvalidState",
+    ),
+    "releaseManyHeldPoints(input.userId)": _operator_use(
+        "User",
+        _mutation("releaseManyHeldPoints", f"userId: $id, {_WHY}"),
+        "DecideManyHeldPointsSuccess",
+    ),
+    "rejectManyHeldPoints(input.pointsRecordIds)": _operator_use(
+        "PointsRecord",
+        _mutation("rejectManyHeldPoints", f"pointsRecordIds: [$id], {_WHY}"),
+        "InvalidState",
+    ),
+    "rejectManyHeldPoints(input.userId)": _operator_use(
+        "User",
+        _mutation("rejectManyHeldPoints", f"userId: $id, {_WHY}"),
+        "DecideManyHeldPointsSuccess",
     ),
     "submitSatisfaction(input.exchangeId)": _member_use(
         "Exchange",

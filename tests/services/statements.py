@@ -12,12 +12,15 @@ class Statements:
 
     seen: list[str] = field(default_factory=list)
     afterwards: list[str] = field(default_factory=list)
+    whole: set[str] = field(default_factory=set)
+    """Every text that was executed: a statement that grows with its rows is planned anew."""
 
     def executes(self, _c: Any, _cursor: Any, sql: str, *_: Any) -> None:
         """SQLAlchemy is about to execute a statement; what follows a commit nobody waits for."""
         if AFTER_COMMIT in sql:
             self.afterwards.append(" ".join(sql.split())[:80])
             return
+        self.whole.add(sql)
         self.seen.append(" ".join(sql.split())[:80])
 
     def connects(self, connection: Any, _record: Any) -> None:

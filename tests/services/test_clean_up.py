@@ -6,7 +6,14 @@ from jobs.registry import JOBS
 from jobs.runner import Runner
 from services.bulk import Writes
 from services.calendar import system_clock
-from services.clean_up import DONE_JOBS_KEPT, KEYS_KEPT, PUSHES_KEPT, SUPPRESSED_PUSHES_KEPT
+from services.clean_up import (
+    ALERTS_KEPT,
+    DONE_JOBS_KEPT,
+    KEYS_KEPT,
+    PUSHES_KEPT,
+    ROWS_A_BATCH,
+    SUPPRESSED_PUSHES_KEPT,
+)
 from services.identifiers import new_id
 from services.mall import Mall
 from services.outbox import enqueue
@@ -112,3 +119,24 @@ async def test_days_on_which_members_were_seen_go_after_400(
     await clean_up(mall)
     left = await execute(mall, "SELECT day FROM member_days ORDER BY day DESC")
     assert [(clock.now.date() - row.day).days for row in left] == [0, 399, 400]
+
+
+async def test_alerts_go_400_days_after_they_were_over(mall: Mall, clock: MovableClock) -> None:
+    """In batches; one that is open stays, however old it is."""
+    await execute(
+        mall,
+        "INSERT INTO alerts (id, kind, severity, message, facts, first_seen_at, last_seen_at,"
+        " occurrences, resolved_at)"
+        " SELECT uuidv7(), 'ledger_drift', 'high', '', '{}', :now, :now, 1,"
+        " CASE WHEN n > 0 THEN CAST(:now AS timestamptz) + n * interval '1 second' END"
+        " FROM generate_series(0, :number) n",
+        now=clock.now,
+        number=ROWS_A_BATCH + 2,
+    )
+    open_and_over = "SELECT resolved_at FROM alerts ORDER BY resolved_at NULLS FIRST"
+    clock.now += ALERTS_KEPT
+    await clean_up(mall)
+    assert len(await execute(mall, open_and_over)) == ROWS_A_BATCH + 3
+    clock.advance(seconds=ROWS_A_BATCH + 2)
+    await clean_up(mall)
+    assert await execute(mall, open_and_over) == [(None,), (clock.now - ALERTS_KEPT,)]

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,12 +17,17 @@ from services.exchange.rewards import Shipping
 from services.exchange.states import exchange_step
 from services.group_commit import GroupCommit
 from services.mall import Mall
+from services.points.accounts import HOLD_JOB
+from services.points.activate import activate_batch
 from services.points.adjust import adjustment_request
 from services.points.extend import extension_request
 from services.points.grant import grant_request
+from services.points.many_holds import decide_holds, many_holds
 from services.points.reverse import reversal_request
+from services.points.velocity import RULES_KEY, VelocityRules
 from services.sharing.reward import reward_invites
 from services.transaction import transaction
+from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points, points_of
 from tests.services.statements import Statements
 from tests.sharing import add_invite
@@ -157,6 +162,52 @@ async def test_a_batch_of_rewarded_invites_costs_as_much_as_one(
         await reward_invites(session, ids, clock=mall.clock, zone=mall.zone)
     assert len(statements.seen) == 8, statements.seen
     assert await points_of(mall, host) == 100 * count
+
+
+@pytest.mark.parametrize("by_member", [False, True])
+@pytest.mark.parametrize("releases", [False, True])
+async def test_a_decision_on_many_held_lots_costs_as_much_as_on_one(
+    statements: Statements, mall: Mall, by_member: bool, releases: bool
+) -> None:
+    """Whose they are, or which; accounts, key, lots, and one write, in the very same words."""
+    boss, texts = await add_user(mall, "boss"), list[set[str]]()
+    for count in (1, 2, 20):
+        users = [await add_user(mall, f"{count} {each}") for each in range(count)]
+        owners = users[:1] * count if by_member else users
+        held = [(await give_points(mall, owner, 2, held=True)).id for owner in owners]
+        whom = (None, users[0]) if by_member else (held, None)
+        statements.seen.clear()
+        statements.whole.clear()
+        async with transaction(mall.stores.write) as session:
+            asked = many_holds(boss, *whom, "reason", f"key {count}", releases=releases)
+            done = await decide_holds(session, asked, clock=mall.clock, zone=mall.zone)
+        assert (done.lots, done.points) == (count, 2 * count)
+        assert len(statements.seen) == 8, statements.seen
+        texts.append(set(statements.whole))
+    assert texts[0] == texts[1] == texts[2]
+
+
+async def test_however_many_are_held_at_once_they_are_written_in_the_same_words(
+    statements: Statements, mall: Mall
+) -> None:
+    """Lots of a campaign that begins: of a thousand members, as of one."""
+    texts = list[set[str]]()
+    till = await add_user(mall, "till")
+    for count in (1, 2, 20):
+        starts = mall.clock() + timedelta(seconds=1)
+        for each in range(count):
+            user_id, key = await add_user(mall, f"{count} {each}"), f"{count} {each}"
+            asked = grant_request(till, user_id, 5, "campaign", key, available_at=starts)
+            await mall.grants.submit(asked)
+        cast("MovableClock", mall.clock).advance(seconds=2)
+        statements.whole.clear()
+        async with transaction(mall.stores.write) as session:
+            session.info[RULES_KEY] = VelocityRules(gains_an_hour=1)
+            await activate_batch(session, mall.clock, zone=mall.zone)
+        texts.append(set(statements.whole))
+    assert texts[0] == texts[1] == texts[2]
+    waiting = await execute(mall, "SELECT job FROM outbox WHERE job = :job", job=HOLD_JOB)
+    assert len(waiting) == 23
 
 
 _CANCELLED, _SHIPPED = ExchangeStatus.CANCELLED, ExchangeStatus.SHIPPED

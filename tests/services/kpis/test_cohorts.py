@@ -55,7 +55,7 @@ async def test_every_point_is_somewhere(mall: Mall, clock: MovableClock, client:
     assert (kept[0], len(kept) > 3) == (date(2026, 8, 1), True)
     assert await keep_all(mall) == []
     async with transaction(mall.stores.bulk) as session:
-        found = await read_liability(session, mall.zone)
+        found = await read_liability(session, clock.now, mall.zone)
     cohorts = {each.month: each.outstanding for each in found.cohorts if each.outstanding}
     assert cohorts == await held_by_cohort(mall)
     assert sum(cohorts.values()) == found.outstanding == found.forecast.outstanding

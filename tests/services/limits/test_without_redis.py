@@ -13,7 +13,7 @@ from services.errors import ServiceUnavailable
 from services.limits import alone
 from services.limits.alone import SHARE, Alone
 from services.limits.limiter import open_limiter
-from services.limits.rates import Rate, Take
+from services.limits.rates import Rate, take_of
 from services.monitoring.log_context import add_facts, facts
 from settings import StoreSettings
 from tests.services.limits.conftest import RATES, refusal
@@ -24,9 +24,10 @@ async def test_without_redis_only_value_is_counted_and_strictly() -> None:
     nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
     with capture_logs() as logs:
         async with open_limiter(nowhere, RATES) as limiter:
-            reads = [await refusal(limiter, Take("few", "alice")) for _ in range(20)]
+            reads = [await refusal(limiter, take_of("few", "alice")) for _ in range(20)]
             many = [
-                await refusal(limiter, Take("many", "alice"), moves_value=True) for _ in range(300)
+                await refusal(limiter, take_of("many", "alice"), moves_value=True)
+                for _ in range(300)
             ]
     await nowhere.aclose()
     assert reads == [None] * 20
@@ -38,11 +39,11 @@ async def test_nobody_finds_out_that_redis_is_back_by_waiting(redis: Redis) -> N
     """It is asked beside the requests; then all count together again."""
     nowhere = create_redis(StoreSettings(redis_url="redis://127.0.0.1:1"))
     async with open_limiter(nowhere, RATES) as limiter:
-        assert await refusal(limiter, Take("few", "alice")) is None
+        assert await refusal(limiter, take_of("few", "alice")) is None
         nowhere.connection_pool = redis.connection_pool
         async with asyncio.timeout(10):
-            while not await redis.keys(f"{NAMESPACE}:limits:few:alice"):
-                await refusal(limiter, Take("few", "alice"))
+            while not await redis.keys(f"{NAMESPACE}:limits:alice"):
+                await refusal(limiter, take_of("few", "alice"))
                 await asyncio.sleep(0.05)
 
 
@@ -74,7 +75,7 @@ async def test_a_redis_that_refuses_is_no_way_around(redis: Redis, weak: Redis) 
         async with open_limiter(weak, RATES, retry_s=0.001) as limiter, asyncio.timeout(30):
             begun = await _refused_scripts(redis)
             while await _refused_scripts(redis) < begun + 5:
-                answers.append(await refusal(limiter, Take("few", "alice"), moves_value=True))
+                answers.append(await refusal(limiter, take_of("few", "alice"), moves_value=True))
     assert answers.count(None) == 1
     assert [line["event"] for line in lines] == ["limits_counted_alone"]
 
@@ -86,7 +87,7 @@ async def test_what_was_counted_alone_stays_so(redis: Redis, weak: Redis) -> Non
         async with open_limiter(weak, RATES, retry_s=0.001) as limiter, asyncio.timeout(30):
             for _ in range(3):
                 weak.connection_pool = refusing
-                answers.append(await refusal(limiter, Take("few", "alice"), moves_value=True))
+                answers.append(await refusal(limiter, take_of("few", "alice"), moves_value=True))
                 weak.connection_pool = redis.connection_pool
                 await _said(lines, 2 * len(answers))
     weak.connection_pool = refusing
@@ -116,7 +117,7 @@ async def test_what_works_for_many_bears_nothing_of_one() -> None:
     add_facts(request_id="a stranger's")
     with capture_logs() as lines:
         async with open_limiter(redis, RATES, retry_s=0) as limiter, asyncio.timeout(30):
-            await limiter.take([Take("few", "alice")], moves_value=False)
+            await limiter.take([take_of("few", "alice")], moves_value=False)
             await _said(lines, 2)
     assert [line["event"] for line in lines] == ["limits_counted_alone", "limits_counted_together"]
     assert redis.heard == [{}, {}]
@@ -128,9 +129,9 @@ def test_alone_a_process_counts_no_more_than_it_can(monkeypatch: pytest.MonkeyPa
     now_ns = 1
     counting = Alone({"soon": Rate(1, 1)}, lambda: now_ns)
     for holder in ("alice", "bob"):
-        assert counting.take([Take("soon", holder)]) is None
+        assert counting.take([take_of("soon", holder)]) is None
     with pytest.raises(ServiceUnavailable):
-        counting.take([Take("soon", "carol")])
-    assert counting.take([Take("soon", "alice")]) == ("soon", 1_000_000)
+        counting.take([take_of("soon", "carol")])
+    assert counting.take([take_of("soon", "alice")]) == ("soon", 1_000_000)
     now_ns += 2 * 10**9
-    assert counting.take([Take("soon", "carol")]) is None
+    assert counting.take([take_of("soon", "carol")]) is None

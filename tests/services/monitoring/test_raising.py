@@ -165,6 +165,11 @@ def undelivered(notices: int) -> Sighting:
     return Sighting(AlertKind.ALERTS_UNDELIVERED, f"{notices} notices", facts)
 
 
+def away(provider: str) -> Sighting:
+    """A push provider was down for too long."""
+    return Sighting(AlertKind.PUSH_PROVIDER_DOWN, "down", {"providers": [provider], "down_s": 301})
+
+
 OLD = Sighting(AlertKind.ABNORMAL_GAINS, "before an upgrade", {"user_id": 1, "points": 5})
 
 
@@ -185,6 +190,8 @@ OLD = Sighting(AlertKind.ABNORMAL_GAINS, "before an upgrade", {"user_id": 1, "po
         (gained(1), held(777), True),
         (held(777), gained(1), True),
         (OLD, gained(2), True),
+        (away("fcm"), away("fcm"), False),
+        (away("fcm"), away("apns"), True),
     ],
 )
 async def test_who_acknowledged_knew_of_less(

@@ -51,7 +51,10 @@ async def post_office(mall: Mall, settings: NotificationSettings) -> AsyncIterat
     def steady_clock() -> float:
         return mall.clock().timestamp()
 
-    async with open_providers(settings, steady_clock=steady_clock) as providers:
+    opened = open_providers(
+        settings, steady_clock=steady_clock, on_outage=mall.sightings.note_outage
+    )
+    async with opened as providers:
         yield PostOffice(mall, jobs_with(providers))
 
 

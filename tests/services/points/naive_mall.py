@@ -51,6 +51,7 @@ class NaiveMall:
         self.exchanges: list[dict[str, Any]] = []
         self.keys: dict[tuple[int, str], dict[str, Any]] = {}
         self.other_keys = 0
+        self.alerts_asked = 0
         self.achievements: list[dict[str, Any]] = []
 
     def add_member(self, user_id: int) -> None:
@@ -63,6 +64,7 @@ class NaiveMall:
             "done": [],
             "unlocked": [],
             "ranked at": None,
+            "suspended until": None,
             **counts,
         }
 
@@ -104,12 +106,18 @@ class NaiveMall:
         member["changes"] += bool(due)
         return len(due), sum(lot["points"] for lot in due)
 
-    def earn(self, user_id: int, points: int, ends: datetime | None, now: datetime) -> None:
+    def earn(self, user_id: int, points: int, ends: datetime | None, now: datetime) -> Lot:
         """A new lot."""
         self.settle(user_id, now)
         lot = self.add_lot(user_id, points, ends, now)
         self.count_in(self.members[user_id], lot)
         self.rank(user_id, points, now)
+        return lot
+
+    def is_suspended(self, user_id: int, now: datetime) -> bool:
+        """Whether the member may not earn or spend."""
+        until = self.members[user_id]["suspended until"]
+        return until is not None and until > now
 
     def rank(self, user_id: int, points: int, now: datetime) -> None:
         """What stands on the board of all time: earned, and not taken back."""
@@ -125,7 +133,15 @@ class NaiveMall:
         status: str = "active",
     ) -> Lot:
         """A lot that no sum knows of yet."""
-        lot = {"points": points, "original": points, "ends": ends, "made": now, "status": status}
+        lot = {
+            "points": points,
+            "original": points,
+            "ends": ends,
+            "made": now,
+            "status": status,
+            "rejected": 0,
+            "hold": None,
+        }
         self.members[user_id]["lots"].append(lot)
         return lot
 
@@ -147,7 +163,9 @@ class NaiveMall:
             lot["status"] = when_empty
 
     def check_in(self, user_id: int, now: datetime) -> tuple[str, int]:
-        """("done", points) or ("refused", 0)."""
+        """("done", points), ("refused", 0) or ("suspended", 0)."""
+        if self.is_suspended(user_id, now):
+            return "suspended", 0
         days, today = self.members[user_id]["days"], day_of(now)
         if today in days:
             return "refused", 0
@@ -159,6 +177,8 @@ class NaiveMall:
 
     def complete(self, user_id: int, task_id: int, now: datetime) -> str:
         """What pressing the button does."""
+        if self.is_suspended(user_id, now):
+            return "suspended"
         task, done = self.tasks[task_id], self.members[user_id]["done"]
         since = {
             "daily": start_of(day_of(now)),
@@ -178,6 +198,8 @@ class NaiveMall:
 
     def unlock(self, user_id: int, now: datetime) -> None:
         """What the member has reached by now, and what the points for that reach."""
+        if self.is_suspended(user_id, now):
+            return
         for achievement in self.achievements * len(self.achievements):
             member = self.members[user_id]
             made = [e for e in self.exchanges if e["user"] == user_id and not e["cancelled"]]
@@ -199,6 +221,8 @@ class NaiveMall:
         if before is not None:
             same = before["item"] == item_id
             return ("replayed", before["left"]) if same else ("conflict", 0)
+        if self.is_suspended(user_id, now):
+            return "suspended", 0
         item = self.items[item_id]
         if item["stock"] == 0:
             return "sold out", 0

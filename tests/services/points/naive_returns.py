@@ -29,10 +29,7 @@ class NaiveReturns(NaiveMall):
             return "refused"
         ends = ends or a_year_after(held_until or now)
         if held_until is None:
-            self.settle(user_id, now)
-            lot = self.add_lot(user_id, points, ends, now)
-            self.count_in(self.members[user_id], lot)
-            self.rank(user_id, points, now)
+            lot = self.earn(user_id, points, ends, now)
         else:
             lot = self.add_lot(user_id, points, ends, now, "pending")
             lot["held until"] = held_until
@@ -48,28 +45,35 @@ class NaiveReturns(NaiveMall):
         self.unlock(user_id, now)
         return "done"
 
-    def activate(self, now: datetime) -> tuple[int, int]:
-        """Lots whose time has come; (how many, how many points)."""
+    def activate(self, now: datetime) -> tuple[int, int] | None:
+        """Lots whose time has come; (how many, how many points), or None where there is none."""
         due = [
             (lot["held until"], lot["made"], user_id, lot)
             for user_id, member in self.members.items()
             for lot in member["lots"]
-            if lot["status"] == "pending" and lot["held until"] <= now
+            if lot["status"] == "pending" and lot["hold"] is None and lot["held until"] <= now
         ]
-        points = sum(lot["points"] for *_, lot in due)
-        for _, _, user_id, lot in sorted(due, key=lambda each: each[:2]):
-            self.settle(user_id, now)
-            lot["status"] = "active"
-            self.rank(user_id, lot["points"], now)
-            if _is_over(lot, now):
-                self.members[user_id]["earned"] += lot["points"]
-                self.members[user_id]["changes"] += 1
-                self.settle(user_id, now)
-            else:
-                self.count_in(self.members[user_id], lot)
+        begun = [
+            self.begin(user_id, lot, now)
+            for _, _, user_id, lot in sorted(due, key=lambda each: each[:2])
+        ]
         for user_id in {user_id for _, _, user_id, _ in due}:
             self.unlock(user_id, now)
-        return len(due), points
+        return (sum(points > 0 for points in begun), sum(begun)) if due else None
+
+    def begin(self, user_id: int, lot: Lot, now: datetime) -> int:
+        """Let a pending lot count; with how many points it begins."""
+        points = lot["points"]
+        self.settle(user_id, now)
+        lot["status"] = "active"
+        self.rank(user_id, points, now)
+        if _is_over(lot, now):
+            self.members[user_id]["earned"] += points
+            self.members[user_id]["changes"] += 1
+            self.settle(user_id, now)
+        else:
+            self.count_in(self.members[user_id], lot)
+        return points
 
     def reverse(self, reference: str, points: int, now: datetime) -> tuple[int, int] | str:
         """(taken back, owed), or why not."""
@@ -81,6 +85,10 @@ class NaiveReturns(NaiveMall):
         self.settle(user_id, now)
         grant["reversed"] += points
         self.other_keys += 1
+        if lot["rejected"]:
+            lot["rejected"] -= points
+            grant["own"] += points
+            return points, 0
         if lot["status"] == "pending":
             self.draw(lot, points, "reversed")
             grant["own"] += points
@@ -124,6 +132,8 @@ class NaiveReturns(NaiveMall):
 
     def extend(self, user_id: int, lot: Lot, now: datetime) -> str:
         """30 days more for 5 %, once."""
+        if self.is_suspended(user_id, now):
+            return "refused"
         fee = max(1, lot["points"] * 5 // 100)
         is_due = lot["ends"] is not None and now < lot["ends"] <= now + timedelta(days=30)
         if lot["status"] != "active" or not is_due or "extended" in lot or lot["points"] <= fee:

@@ -11,7 +11,7 @@ from hypothesis import given
 from models.points import HoldReason, PointsRecordStatus
 from services.errors import InvalidState
 from services.points.account import Account, Cause, Lot
-from services.points.holds import HoldDecision, settle
+from services.points.holds import Decision, settle
 from services.points.ledger import (
     InsufficientPoints,
     expire_due,
@@ -74,7 +74,7 @@ class Books:
 
     def _decide(self, lot: Lot, *, releases: bool) -> None:
         was_held, expected = lot.is_held, lot.points
-        decision = HoldDecision(2, lot.id, releases, "a reason", "key")
+        decision = Decision(2, releases, "a reason", "key")
         try:
             assert settle(self.account, lot, decision, self.now) == expected
         except InvalidState:
@@ -144,6 +144,6 @@ def test_a_held_lot_is_decided_once(moves: list[tuple[str, int, int, int]], rele
     before, held = books.account.points, [each.lot for each in books.grants if each.lot.is_held]
     expire_due(books.account, books.now)
     for lot in held:
-        settle(books.account, lot, HoldDecision(2, lot.id, releases, "r", "k"), books.now)
+        settle(books.account, lot, Decision(2, releases, "r", "k"), books.now)
     assert not any(each.lot.is_held for each in books.grants)
     assert releases or books.account.points <= before

@@ -54,6 +54,29 @@ def test_what_was_under_way_together_fails_as_one() -> None:
     assert breaker.admit() == Open(OPEN_S)
 
 
+def test_somebody_hears_how_long_it_has_been_down() -> None:
+    """From when it opened, with every probe that fails; not of a provider that only rests."""
+    clock, heard = UnixClock(0.0), list[tuple[str, float]]()
+    breaker = Breaker("test", FAILURES, OPEN_S, clock, lambda *each: heard.append(each))
+    for _ in range(FAILURES):
+        try_once(breaker, fails=True)
+    for _ in range(2):
+        clock.now += OPEN_S
+        try_once(breaker, fails=True)
+    assert heard == [("test", 0.0), ("test", OPEN_S), ("test", 2 * OPEN_S)]
+    clock.now += OPEN_S
+    try_once(breaker, fails=False)
+    leave = breaker.admit()
+    assert isinstance(leave, Attempt)
+    breaker.rest(leave, OPEN_S)
+    clock.now += OPEN_S
+    for _ in range(FAILURES - 1):
+        try_once(breaker, fails=True)
+    assert len(heard) == 3
+    try_once(breaker, fails=True)
+    assert heard[3:] == [("test", 0.0)]
+
+
 def test_one_probe_decides() -> None:
     """Nobody else gets leave meanwhile, and what began before it opened has no say."""
     clock = UnixClock(0.0)
