@@ -12,6 +12,7 @@ from services.mall import Mall
 from services.monitoring.alerts import AlertKind, Sighting, raise_alerts
 from services.outbox import enqueue
 from services.transaction import transaction
+from tests.clock import MovableClock
 from tests.factories import execute
 from tests.jobs.due import jobs_named, run_due
 
@@ -45,6 +46,13 @@ async def check(mall: Mall) -> None:
 async def watch(mall: Mall) -> None:
     """Measure, look at the books and check: what ten minutes of the schedule do."""
     await run_jobs(mall, "measure_figures", "sweep_books", "check_alerts")
+
+
+async def look(mall: Mall) -> None:
+    """Measure, look at the books and check, and nothing else: not even tell of what is wrong."""
+    for name in ("measure_figures", "sweep_books", "check_alerts"):
+        await ask_for(mall, name)
+        await run_once(mall, name)
 
 
 async def run_once(mall: Mall, job: str) -> int:
@@ -103,3 +111,21 @@ async def note_days(mall: Mall) -> None:
         """,
         zone=mall.zone.key,
     )
+
+
+async def left(mall: Mall) -> list[Any]:
+    """The notices that are not delivered."""
+    return await execute(
+        mall,
+        "SELECT payload ->> 'channel' AS channel, attempts, failed_at, error FROM outbox"
+        " WHERE job = 'deliver_alert' AND done_at IS NULL ORDER BY id",
+    )
+
+
+async def deliver(mall: Mall, clock: MovableClock, rounds: int = 10) -> None:
+    """Let workers run until all is delivered, or so many rounds are over."""
+    await run_once(mall, "tell_of_alert")
+    for _ in range(rounds):
+        if not await run_once(mall, "deliver_alert") and not await left(mall):
+            return
+        clock.advance(hours=1)

@@ -3,7 +3,7 @@
 Whoever notices something says so by a `Sighting`; which rules there are stands in `docs/alerts.md`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.monitoring import Alert, AlertSeverity
 from services.bulk import Writes, insert_rows
 from services.identifiers import new_id
+from services.monitoring.facts import Facts, is_worse, said_of_members, together
 from services.outbox import enqueue
 
 REPEAT_AFTER = timedelta(minutes=30)
@@ -81,14 +82,32 @@ class Sighting:
 
     `message` is for operators, in English; `facts` are JSON and name members by their ids only:
     both are sent to others, and kept. What is measured less often than looked at says when it was
-    `measured_at`: one measurement is one sighting of an alert that is open.
+    `measured_at`: one measurement is one sighting of an alert that is open. `said_of` says it of
+    the facts of the whole alert, where those add up (`services.monitoring.facts`).
     """
 
     kind: AlertKind
     message: str
-    facts: Mapping[str, Any]
+    facts: Facts
     occurrences: int = 1
     measured_at: datetime | None = None
+    said_of: Callable[[Facts], str] | None = None
+
+    def following(self, known: Facts) -> "Sighting":
+        """The same, of all that is known of it by now."""
+        facts = together(known, self.facts)
+        if self.measured_at is not None:
+            facts["measured_at"] = self.measured_at.isoformat()
+        message = self.message if self.said_of is None else self.said_of(facts)
+        return replace(self, message=message, facts=facts)
+
+
+def of_members(
+    kind: AlertKind, facts: Facts, *, occurrences: int = 1, measured_at: datetime | None = None
+) -> Sighting:
+    """A sighting of members, by their `user_ids`, who gain too fast."""
+    message = said_of_members(facts)
+    return Sighting(kind, message, facts, occurrences, measured_at, said_of_members)
 
 
 class Telling(StrEnum):
@@ -101,12 +120,15 @@ class Telling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """What decides whether operators are told of an alert that is open."""
+    """An alert that is open, as it is in the table."""
 
     id: UUID
     kind: AlertKind
+    facts: Facts
+    last_seen_at: datetime
     notified_at: datetime | None
     acknowledged_at: datetime | None
+    acknowledged_by: int | None
 
 
 _COLUMNS = (
@@ -118,27 +140,26 @@ _COLUMNS = (
     "first_seen_at",
     "last_seen_at",
     "occurrences",
+    "acknowledged_at",
+    "acknowledged_by",
 )
-# Whoever acknowledged it knew of less: more places in the books, or other members, are told again.
-_IS_WORSE = """coalesce(
-        (excluded.facts -> 'violations') > (alerts.facts -> 'violations')
-        OR NOT (alerts.facts -> 'user_ids') @> (excluded.facts -> 'user_ids')
-        OR (excluded.facts -> 'user_id') <> (alerts.facts -> 'user_id'), false)"""
+_OPEN = "id, kind, facts, last_seen_at, notified_at, acknowledged_at, acknowledged_by"
 _RAISE = f"""
     ON CONFLICT (kind) WHERE resolved_at IS NULL DO UPDATE SET
         message = excluded.message,
         facts = excluded.facts,
-        acknowledged_at = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_at END,
-        acknowledged_by = CASE WHEN {_IS_WORSE} THEN NULL ELSE alerts.acknowledged_by END,
+        acknowledged_at = excluded.acknowledged_at,
+        acknowledged_by = excluded.acknowledged_by,
         last_seen_at = greatest(alerts.last_seen_at, excluded.last_seen_at),
         occurrences = alerts.occurrences + excluded.occurrences
-    RETURNING id, kind, notified_at, acknowledged_at
+    RETURNING {_OPEN}
 """
-# All of them, in one order: whoever raises some and resolves others waits for nobody who waits.
+# Whoever raises or resolves does so alone: what is known adds up, also of what is not open yet.
+_LOCK_KEY = 0x616C65727473  # "alerts"
+_LOCK = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+# Locked, too, for whoever acknowledges one.
 _LOCK_OPEN = text(
-    """
-    SELECT id, kind, last_seen_at FROM alerts WHERE resolved_at IS NULL ORDER BY kind FOR UPDATE
-    """
+    f"SELECT {_OPEN} FROM alerts WHERE resolved_at IS NULL ORDER BY kind FOR UPDATE",
 )
 _NOTIFIED = text(
     "UPDATE alerts SET notified_at = :now WHERE id = ANY(CAST(:ids AS uuid[]))",
@@ -168,19 +189,19 @@ async def settle_alerts(
     Operators are told of both; of what is over, too, when it was acknowledged.
     """
     seen = merged(sightings)
-    locked = (await session.execute(_LOCK_OPEN)).all()
-    ended = {
-        row.id: AlertKind(row.kind)
-        for row in locked
-        if row.kind not in seen and is_over(row.kind, row.last_seen_at, over, now)
-    }
-    seen_at = {row.kind: row.last_seen_at for row in locked}
-    news = [each for each in seen.values() if is_news(each, seen_at.get(each.kind))]
+    await session.execute(_LOCK)
+    known = {row.kind: OpenAlert(*row) for row in (await session.execute(_LOCK_OPEN)).all()}
+    ended = [
+        alert.id
+        for alert in known.values()
+        if alert.kind not in seen and is_over(alert.kind, alert.last_seen_at, over, now)
+    ]
+    news = [each for each in seen.values() if is_news(each, known.get(each.kind))]
     writes = Writes()
     if news:
-        await _raise(session, writes, news, now)
+        await _raise(session, writes, news, known, now)
     if ended:
-        await session.execute(_RESOLVE, {"ids": list(ended), "now": now})
+        await session.execute(_RESOLVE, {"ids": ended, "now": now})
         _tell(writes, ((key, Telling.RESOLVED) for key in ended), now)
     await writes.flush(session)
 
@@ -190,21 +211,26 @@ def is_over(kind: str, last_seen_at: datetime, over: Collection[AlertKind], now:
     return kind in over or (kind in EVENTS and now - last_seen_at >= QUIET_AFTER)
 
 
-def is_news(sighting: Sighting, last_seen_at: datetime | None) -> bool:
-    """Whether an alert that was last seen then, or is not open, has not counted that already."""
-    if sighting.measured_at is None or last_seen_at is None:
+def is_news(sighting: Sighting, known: OpenAlert | None) -> bool:
+    """Whether the alert, if it is open, has not counted that measurement already."""
+    if sighting.measured_at is None or known is None:
         return True
-    return sighting.measured_at > last_seen_at
+    counted = known.facts.get("measured_at")
+    return counted is None or sighting.measured_at > datetime.fromisoformat(counted)
 
 
 def merged(sightings: Iterable[Sighting]) -> dict[AlertKind, Sighting]:
-    """One sighting of each kind, by kind in order: the latest, with the occurrences of all."""
+    """One sighting of each kind, by kind in order: what is known by all, as often as all."""
     found: dict[AlertKind, Sighting] = {}
     for each in sightings:
         earlier = found.get(each.kind)
-        count = each.occurrences + (earlier.occurrences if earlier else 0)
-        found[each.kind] = replace(each, occurrences=count)
+        found[each.kind] = each if earlier is None else _both(earlier, each)
     return dict(sorted(found.items()))
+
+
+def _both(earlier: Sighting, later: Sighting) -> Sighting:
+    count = earlier.occurrences + later.occurrences
+    return replace(later.following(earlier.facts), occurrences=count)
 
 
 def telling_of(alert: OpenAlert, now: datetime) -> Telling | None:
@@ -217,27 +243,38 @@ def telling_of(alert: OpenAlert, now: datetime) -> Telling | None:
 
 
 async def _raise(
-    session: AsyncSession, writes: Writes, seen: Iterable[Sighting], now: datetime
+    session: AsyncSession,
+    writes: Writes,
+    seen: Iterable[Sighting],
+    known: Mapping[str, OpenAlert],
+    now: datetime,
 ) -> None:
-    rows = [
-        (
-            new_id(),
-            each.kind,
-            severity_of(each.kind),
-            each.message,
-            each.facts,
-            now,
-            now,
-            each.occurrences,
-        )
-        for each in seen
-    ]
+    rows = [_row(each, known.get(each.kind), now) for each in seen]
     raised = await insert_rows(session, Alert, _COLUMNS, rows, suffix=_RAISE)
-    alerts = [OpenAlert(row.id, AlertKind(row.kind), *row[2:]) for row in raised]
+    alerts = [OpenAlert(*row) for row in raised]
     tellings = [(alert.id, why) for alert in alerts if (why := telling_of(alert, now)) is not None]
     if tellings:
         await session.execute(_NOTIFIED, {"ids": [key for key, _ in tellings], "now": now})
         _tell(writes, tellings, now)
+
+
+def _row(seen: Sighting, known: OpenAlert | None, now: datetime) -> tuple[Any, ...]:
+    """Whoever acknowledged it knew of less: what is worse is acknowledged by nobody."""
+    whole = seen.following({} if known is None else known.facts)
+    acknowledged = (None, None)
+    if known is not None and not is_worse(known.facts, seen.facts):
+        acknowledged = (known.acknowledged_at, known.acknowledged_by)
+    return (
+        new_id(),
+        seen.kind,
+        severity_of(seen.kind),
+        whole.message,
+        whole.facts,
+        now,
+        now,
+        seen.occurrences,
+        *acknowledged,
+    )
 
 
 def _tell(writes: Writes, tellings: Iterable[tuple[UUID, Telling]], now: datetime) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.monitoring.alerts import DELIVER_JOB
+from services.monitoring.gains import Gain, gains_of
 
 MEASUREMENT_VALID = timedelta(hours=1)
 """A measurement older than that says nothing of now: the figure is unknown."""
@@ -27,11 +28,10 @@ class Figures:
     """How the mall does; None where that is not known (never measured, or too long ago).
 
     Rates are shares, 0 to 1, as `services.kpis.rates` defines them, and None, too, where there is
-    nothing to divide by. `largest_gain_1h` is what the member with the most earned in the last
-    hour, `largest_gainer_id` who that is. `outbox_lag_s` is how long the row has waited that waits
-    longest: to be sent, or since it was first sent for a worker to begin. `outbox_waiting` and
-    `failed_jobs` stop at `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last
-    asked for anything.
+    nothing to divide by. `largest_gains_1h` are those of the members who earned most in the last
+    hour, the largest first. `outbox_lag_s` is how long the row has waited that waits longest: to be
+    sent, or since it was first sent for a worker to begin. `outbox_waiting` and `failed_jobs` stop
+    at `MOST_COUNTED`. `schedule_silence_s` is how long ago the scheduler last asked for anything.
     """
 
     members: int | None
@@ -40,8 +40,7 @@ class Figures:
     expiring_points_7d: int | None
     exchange_rate: float | None
     expiry_rate_30d: float | None
-    largest_gain_1h: int | None
-    largest_gainer_id: int | None
+    largest_gains_1h: tuple[Gain, ...] | None
     gone_points_30d: int | None
     """Points that left balances in 30 days, spent or expired: what the expiry rate is of."""
     outbox_lag_s: float
@@ -114,8 +113,7 @@ async def read_figures(session: AsyncSession, now: datetime) -> Figures:
         expiring_points_7d=_whole(measured.get("expiring_points_7d")),
         exchange_rate=measured.get("exchange_rate"),
         expiry_rate_30d=measured.get("expiry_rate_30d"),
-        largest_gain_1h=_whole(measured.get("largest_gain_1h")),
-        largest_gainer_id=_whole(measured.get("largest_gainer_id")),
+        largest_gains_1h=gains_of(measured),
         gone_points_30d=_whole(measured.get("gone_points_30d")),
         outbox_lag_s=_seconds_since(row.oldest_at, now) or 0.0,
         outbox_waiting=row.waiting,

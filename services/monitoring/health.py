@@ -24,7 +24,7 @@ from services.transaction import reading
 GOOD_FOR_S = 2.0
 """How old the answer may be: however many ask, the stores are asked so often at most."""
 _LONGEST_PROBE_S = 2.0
-_FIGURES_OF_MEMBERS = frozenset({"largest_gain_1h", "largest_gainer_id"})
+_FIGURES_OF_MEMBERS = frozenset({"largest_gains_1h"})
 
 _log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ from models.monitoring import MeasuredFigure
 from services.bulk import insert_rows
 from services.calendar import local_day
 from services.kpis.rates import RATE_DAYS, exchange_rate, expiry_rate
+from services.monitoring.gains import MOST_GAINS, Gain, figures_of
 from services.patient_driver import patient_driver
 from services.points.account import OPENING_BALANCE
 
@@ -52,10 +53,10 @@ _GONE = """
     FROM points_audit_log WHERE created_at > $1
 """
 # Balances brought from elsewhere are no gains.
-_LARGEST_GAIN = f"""
+_LARGEST_GAINS = f"""
     SELECT user_id, sum(amount) AS points FROM points_audit_log
     WHERE created_at > $1 AND action = 'earn' AND source IS DISTINCT FROM '{OPENING_BALANCE}'
-    GROUP BY user_id ORDER BY points DESC, user_id LIMIT 1
+    GROUP BY user_id ORDER BY points DESC, user_id LIMIT {MOST_GAINS}
 """
 
 
@@ -101,8 +102,5 @@ async def _of_points(driver: Any, now: datetime) -> dict[str, float | None]:
 
 async def _of_gains(driver: Any, now: datetime) -> dict[str, float | None]:
     hour = now - timedelta(hours=1)
-    row = await driver.fetchrow(_LARGEST_GAIN, hour, timeout=_LONGEST_STATEMENT_S)
-    return {
-        "largest_gain_1h": 0 if row is None else int(row["points"]),
-        "largest_gainer_id": None if row is None else row["user_id"],
-    }
+    rows = await driver.fetch(_LARGEST_GAINS, hour, timeout=_LONGEST_STATEMENT_S)
+    return figures_of([Gain(row["user_id"], int(row["points"])) for row in rows])

@@ -3,12 +3,12 @@
 Rules: `domain.md`, Operating it; each is explained in `docs/alerts.md`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from services.kpis.rates import RATE_DAYS
-from services.monitoring.alerts import EVENTS, AlertKind, Sighting
+from services.monitoring.alerts import AlertKind, Sighting, of_members
 from services.monitoring.figures import Figures
 from settings import AlertingSettings, SettingsError
 
@@ -70,9 +70,9 @@ def judge(figures: Figures, thresholds: Thresholds) -> Judgement:
         if finding == "fine":
             over.add(kind)
         elif finding is not None:
-            measured_at = figures.measured_at if kind in EVENTS else None
-            seen.append(Sighting(kind, *finding, measured_at=measured_at))
-    return Judgement(tuple(seen), frozenset(over - EVENTS))
+            seen.append(Sighting(kind, *finding))
+    seen.extend(_gains(figures, thresholds))
+    return Judgement(tuple(seen), frozenset(over))
 
 
 def _exchange_rate(figures: Figures, thresholds: Thresholds) -> Finding:
@@ -115,12 +115,15 @@ def _active_users(figures: Figures, thresholds: Thresholds) -> Finding:
     return message, {"active_users_24h": active, "members": members}
 
 
-def _gains(figures: Figures, thresholds: Thresholds) -> Finding:
-    gain = figures.largest_gain_1h
-    if gain is None or gain <= thresholds.gain_1h:
-        return None if gain is None else "fine"
-    who = figures.largest_gainer_id
-    return f"Member {who} earned {gain:,} points within an hour", {"user_id": who, "points": gain}
+def _gains(figures: Figures, thresholds: Thresholds) -> Iterator[Sighting]:
+    """Of an event: it is over when it has not happened for a while, not by any figure."""
+    gains = [gain for gain in figures.largest_gains_1h or () if gain.points > thresholds.gain_1h]
+    if gains:
+        facts = {
+            "user_ids": [gain.user_id for gain in gains],
+            "gains_1h": [gain._asdict() for gain in gains],
+        }
+        yield of_members(AlertKind.ABNORMAL_GAINS, facts, measured_at=figures.measured_at)
 
 
 def _ledger(figures: Figures, _thresholds: Thresholds) -> Finding:
@@ -166,11 +169,10 @@ RULES: Mapping[AlertKind, Rule] = {
     AlertKind.EXPIRY_RATE_HIGH: _expiry_rate,
     AlertKind.POINTS_EXPIRING: _expiring_points,
     AlertKind.FEW_ACTIVE_USERS: _active_users,
-    AlertKind.ABNORMAL_GAINS: _gains,
     AlertKind.LEDGER_DRIFT: _ledger,
     AlertKind.DEAD_JOBS: _dead_jobs,
     AlertKind.OUTBOX_LAG: _outbox_lag,
     AlertKind.SCHEDULE_SILENT: _schedule,
     AlertKind.ALERTS_UNDELIVERED: _undelivered,
 }
-"""The rules that figures decide; the other kinds are noticed where they happen."""
+"""The rules that figures decide both ways; alerts about events are noticed where they happen."""

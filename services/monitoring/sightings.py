@@ -62,7 +62,7 @@ class Sightings:
         """Note that a push provider has been down for so long, should that be too long."""
         if down_s >= self._push_provider_down_s:
             message = f"The push provider {provider} has been down for {down_s:,.0f} s"
-            facts = {"provider": provider, "down_s": round(down_s)}
+            facts = {"providers": [provider], "down_s": round(down_s)}
             self.note(Sighting(AlertKind.PUSH_PROVIDER_DOWN, message, facts))
 
     async def aclose(self) -> None:

@@ -106,12 +106,13 @@ async def activate_batch(
 def _activate_if_it_fits(account: Account, lot: Lot, now: datetime) -> int:
     """How many points became active: all of the lot, before what is owed is paid, or none."""
     points = lot.points
+    try:  # first of all: what is looked at for a hold counts as gained
+        require_room(account.lifetime_earned, account.lifetime_adjusted, points)
+    except BalanceFull:
+        return 0
     reason = hold_on(account, points, lot.source, now)
     if reason is not None:
         account.changed_lots[lot.id] = hold_lot(account, lot, reason, now)
         return 0
-    try:
-        activate(account, lot, now)
-    except BalanceFull:
-        return 0
+    activate(account, lot, now)
     return points

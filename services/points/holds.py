@@ -17,7 +17,8 @@ from services.calendar import Clock
 from services.errors import InvalidState, NotFound
 from services.idempotency import find_keys, fingerprint, require_key, store_settled
 from services.identifiers import new_id
-from services.monitoring.alerts import AlertKind, Sighting, raise_alerts
+from services.monitoring.alerts import AlertKind, Sighting, of_members, raise_alerts
+from services.monitoring.facts import MOST_NAMED
 from services.operators import note_actions
 from services.paging import Page, decode_cursor, encode_cursor, page_of
 from services.points.account import Account, Lot
@@ -180,7 +181,7 @@ async def alert_of_holds(
 
 
 def _sighting(reason: HoldReason, holds: Sequence[Mapping[str, Any]]) -> Sighting:
-    points, users = sum(hold["points"] for hold in holds), {hold["user_id"] for hold in holds}
-    message = f"{points} points of {len(users)} member(s) are held: {reason.value}"
-    facts = {"user_ids": sorted(users)[:20], "points": points}
-    return Sighting(_KINDS[reason], message, facts, occurrences=len(holds))
+    users = sorted({hold["user_id"] for hold in holds})
+    points = sum(hold["points"] for hold in holds)
+    facts = {"user_ids": users[:MOST_NAMED], "held_points": points}
+    return of_members(_KINDS[reason], facts, occurrences=len(holds))

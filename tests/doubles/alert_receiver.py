@@ -12,6 +12,11 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from pydantic import SecretStr
+
+from settings import AlertingSettings
+
+CHANNELS = ("webhook", "dingtalk", "slack", "mail")
 WEBHOOK_SECRET, DINGTALK_SECRET = "webhook secret", "SEC dingtalk"
 
 
@@ -70,6 +75,24 @@ class AlertReceiver:
                 await writer.drain()
         finally:
             writer.close()
+
+    def as_channels(self, **thresholds: float) -> AlertingSettings:
+        """Settings by which all channels lead here."""
+        url = f"http://127.0.0.1:{self.port}"
+        return AlertingSettings(
+            alert_thresholds=thresholds,
+            alert_webhook_url=SecretStr(f"{url}/webhook"),
+            alert_webhook_secret=SecretStr(WEBHOOK_SECRET),
+            alert_dingtalk_url=SecretStr(f"{url}/dingtalk?access_token=t"),
+            alert_dingtalk_secret=SecretStr(DINGTALK_SECRET),
+            alert_slack_url=SecretStr(f"{url}/slack"),
+            alert_mail_to="a@mall.test, b@mall.test",
+            alert_mail_from="mall@mall.test",
+            alert_smtp_host="127.0.0.1",
+            alert_smtp_port=self.smtp_port,
+            alert_smtp_security="none",
+            alert_timeout_s=1,
+        )
 
     def of(self, channel: str) -> list[Received]:
         """What one channel took."""

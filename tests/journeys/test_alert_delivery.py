@@ -4,22 +4,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from services.mall import Mall
 from services.monitoring.alerts import AlertKind, settle_alerts
 from services.transaction import transaction
-from settings import AlertingSettings, Settings
-from tests.alerts import add_alert, check, open_kinds, run_once
+from settings import Settings
+from tests.alerts import add_alert, check, deliver, left, open_kinds, run_once
 from tests.clock import MovableClock
-from tests.doubles.alert_receiver import DINGTALK_SECRET, WEBHOOK_SECRET, AlertReceiver
+from tests.doubles.alert_receiver import CHANNELS, AlertReceiver
 from tests.factories import execute
-
-CHANNELS = ("webhook", "dingtalk", "slack", "mail")
 
 
 @pytest.fixture
@@ -39,45 +35,13 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture
 def settings(settings: Settings, receiver: AlertReceiver) -> Settings:
     """All channels lead to the receiver."""
-    url = f"http://127.0.0.1:{receiver.port}"
-    alerting = AlertingSettings(
-        alert_webhook_url=SecretStr(f"{url}/webhook"),
-        alert_webhook_secret=SecretStr(WEBHOOK_SECRET),
-        alert_dingtalk_url=SecretStr(f"{url}/dingtalk?access_token=t"),
-        alert_dingtalk_secret=SecretStr(DINGTALK_SECRET),
-        alert_slack_url=SecretStr(f"{url}/slack"),
-        alert_mail_to="a@mall.test, b@mall.test",
-        alert_mail_from="mall@mall.test",
-        alert_smtp_host="127.0.0.1",
-        alert_smtp_port=receiver.smtp_port,
-        alert_smtp_security="none",
-        alert_timeout_s=1,
-    )
-    return replace(settings, alerting=alerting)
+    return replace(settings, alerting=receiver.as_channels())
 
 
 async def resolve(mall: Mall, kind: AlertKind = AlertKind.DEAD_JOBS) -> None:
     """Let it be over."""
     async with transaction(mall.stores.write) as session:
         await settle_alerts(session, [], [kind], mall.clock())
-
-
-async def left(mall: Mall) -> list[Any]:
-    """The notices that are not delivered."""
-    return await execute(
-        mall,
-        "SELECT payload ->> 'channel' AS channel, attempts, failed_at, error FROM outbox"
-        " WHERE job = 'deliver_alert' AND done_at IS NULL ORDER BY id",
-    )
-
-
-async def deliver(mall: Mall, clock: MovableClock, rounds: int = 10) -> None:
-    """Let workers run until all is delivered, or so many rounds are over."""
-    await run_once(mall, "tell_of_alert")
-    for _ in range(rounds):
-        if not await run_once(mall, "deliver_alert") and not await left(mall):
-            return
-        clock.advance(hours=1)
 
 
 async def test_every_channel_is_told_once_although_each_fails_every_third_time(

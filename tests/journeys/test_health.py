@@ -50,7 +50,7 @@ async def test_the_public_sees_one_word(
         ["dead_jobs: something is wrong"],
     )
     assert body["metrics"]["failed_jobs"] == 0
-    assert "largest_gainer_id" not in body["metrics"]
+    assert "largest_gains_1h" not in body["metrics"]
     assert body["checkedAt"] == clock.now.isoformat()
 
 

@@ -8,14 +8,23 @@ from typing import Any
 import pytest
 
 from jobs.registry import JOBS
+from models.base import MAX_POINTS
 from schema.ids import decode_id, encode_id
 from services.mall import Mall
-from services.points.activate import activate_batch
+from services.points.account import OPENING_BALANCE
+from services.points.activate import Activated, activate_batch
 from services.transaction import transaction
 from settings import LimitSettings, Settings
 from tests.client import Client
 from tests.clock import MovableClock
-from tests.factories import add_task, add_user, execute, fingerprint_of_database, points_of
+from tests.factories import (
+    add_task,
+    add_user,
+    execute,
+    fingerprint_of_database,
+    give_points,
+    points_of,
+)
 from tests.jobs.due import run_due
 from tests.journeys.money import grant, reverse
 from tests.journeys.steps import check_in, complete
@@ -98,7 +107,7 @@ async def test_what_is_gained_too_fast_is_held(mall: Mall, client: Client, alice
     await run_due(mall, {"alert_of_holds": JOBS["alert_of_holds"]})
     alerts = await execute(mall, "SELECT kind, facts FROM alerts")
     assert [tuple(each) for each in alerts] == [
-        ("abnormal_gains", {"user_ids": [alice], "points": 1})
+        ("abnormal_gains", {"user_ids": [alice], "held_points": 1})
     ]
 
 
@@ -194,6 +203,23 @@ async def test_points_held_back_until_a_day_are_held_on_that_day(
     assert (await decide(client, RELEASE, found["pointsRecord"]["id"]))["balance"][
         "available"
     ] == 150
+
+
+async def test_what_does_not_fit_was_not_gained(
+    mall: Mall, client: Client, clock: MovableClock, alice: int
+) -> None:
+    """Points of an account without room for them do not count as gained too fast."""
+    await give_points(mall, alice, MAX_POINTS - 50, source=OPENING_BALANCE)
+    starts = (clock.now + timedelta(days=2)).isoformat()
+    for key in ("a", "b"):
+        await grant(client, alice, 30, key, availableAt=starts)
+    clock.advance(days=3)
+    async with transaction(mall.stores.write) as session:
+        activated = await activate_batch(session, mall.clock, zone=mall.zone)
+    assert activated == Activated(1, 30)
+    assert await held(client) == []
+    [(full_at,)] = await execute(mall, "SELECT gains_full_at FROM users WHERE id = :id", id=alice)
+    assert full_at == clock.now + timedelta(hours=30 / 100)
 
 
 @pytest.mark.parametrize("mutation", [RELEASE, REJECT])

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -16,9 +17,11 @@ from services.monitoring.alerts import (
     AlertKind,
     Sighting,
     Telling,
+    of_members,
     raise_alerts,
     settle_alerts,
 )
+from services.monitoring.facts import MOST_NAMED
 from services.transaction import reading, transaction
 from tests.clock import MovableClock
 from tests.factories import add_user, execute
@@ -121,12 +124,7 @@ async def test_an_event_is_over_when_it_was_quiet_for_half_an_hour(
 async def test_who_acknowledged_is_told_of_its_end_only(mall: Mall, clock: MovableClock) -> None:
     """Somebody is at it: repeats would only disturb."""
     await settle(mall, [DRIFT])
-    operator_id = await add_user(mall, "operator")
-    await execute(
-        mall,
-        "UPDATE alerts SET acknowledged_at = now(), acknowledged_by = :operator_id",
-        operator_id=operator_id,
-    )
+    await acknowledge(mall)
     clock.advance(hours=5)
     await settle(mall, [DRIFT])
     assert await tellings(mall) == [Telling.RAISED]
@@ -134,36 +132,153 @@ async def test_who_acknowledged_is_told_of_its_end_only(mall: Mall, clock: Movab
     assert await tellings(mall) == [Telling.RAISED, Telling.RESOLVED]
 
 
-HELD = Sighting(AlertKind.MANY_INVITES, "held", {"user_ids": [1, 2], "points": 5})
-GAIN = Sighting(AlertKind.ABNORMAL_GAINS, "earned", {"user_id": 1, "points": 5})
-
-
-@pytest.mark.parametrize(
-    ("seen", "facts", "is_told"),
-    [
-        (DRIFT, {"violations": 1}, False),
-        (DRIFT, {"violations": 2}, True),
-        (HELD, {"user_ids": [2], "points": 9}, False),
-        (HELD, {"user_ids": [2, 3], "points": 9}, True),
-        (GAIN, {"user_id": 1, "points": 9}, False),
-        (GAIN, {"user_id": 2, "points": 5}, True),
-    ],
-)
-async def test_who_acknowledged_knew_of_less(
-    mall: Mall, clock: MovableClock, seen: Sighting, facts: dict[str, Any], is_told: bool
-) -> None:
-    """More places in the books, or other members, are told as what nobody acknowledged."""
-    await settle(mall, [seen])
-    operator_id = await add_user(mall, "operator")
+async def acknowledge(mall: Mall) -> None:
+    """Let an operator be at whatever is open."""
+    operator_id = await add_user(mall, f"operator {uuid4()}")
     await execute(
         mall,
         "UPDATE alerts SET acknowledged_at = now(), acknowledged_by = :operator_id",
         operator_id=operator_id,
     )
+
+
+def held(*user_ids: int, points: int = 5, kind: AlertKind = AlertKind.ABNORMAL_GAINS) -> Sighting:
+    """Points of those members were held."""
+    return of_members(kind, {"user_ids": list(user_ids), "held_points": points})
+
+
+def gained(*user_ids: int, measured_at: datetime | None = None) -> Sighting:
+    """Those members were measured to earn too much."""
+    gains = [{"user_id": user_id, "points": 50_000} for user_id in user_ids]
+    facts = {"user_ids": list(user_ids), "gains_1h": gains}
+    return of_members(AlertKind.ABNORMAL_GAINS, facts, measured_at=measured_at)
+
+
+def failed(jobs: int) -> Sighting:
+    """So many jobs failed for good."""
+    return Sighting(AlertKind.DEAD_JOBS, f"{jobs} jobs", {"failed_jobs": jobs})
+
+
+def undelivered(notices: int) -> Sighting:
+    """So many notices could not be delivered."""
+    facts = {"undelivered_alerts": notices}
+    return Sighting(AlertKind.ALERTS_UNDELIVERED, f"{notices} notices", facts)
+
+
+def away(provider: str) -> Sighting:
+    """A push provider was down for too long."""
+    return Sighting(AlertKind.PUSH_PROVIDER_DOWN, "down", {"providers": [provider], "down_s": 301})
+
+
+OLD = Sighting(AlertKind.ABNORMAL_GAINS, "before an upgrade", {"user_id": 1, "points": 5})
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "is_told"),
+    [
+        (DRIFT, replace(DRIFT, facts={"violations": 1}), False),
+        (DRIFT, replace(DRIFT, facts={"violations": 2}), True),
+        (failed(2), failed(2), False),
+        (failed(2), failed(1), False),
+        (failed(1), failed(50_000), True),
+        (undelivered(1), undelivered(2), True),
+        (held(1, 2), held(2, points=9), False),
+        (held(1, 2), held(2, 3), True),
+        (gained(1, 2), gained(1), False),
+        (gained(1), gained(1, 2), True),
+        (gained(1), held(1), False),
+        (gained(1), held(777), True),
+        (held(777), gained(1), True),
+        (OLD, gained(2), True),
+        (away("fcm"), away("fcm"), False),
+        (away("fcm"), away("apns"), True),
+    ],
+)
+async def test_who_acknowledged_knew_of_less(
+    mall: Mall, clock: MovableClock, known: Sighting, seen: Sighting, *, is_told: bool
+) -> None:
+    """More that is wrong, or other members, whoever saw it, is told as what nobody acknowledged."""
+    await settle(mall, [known])
+    await acknowledge(mall)
     clock.advance(minutes=30)
-    await settle(mall, [replace(seen, facts=facts)])
+    await settle(mall, [seen])
     assert await tellings(mall) == [Telling.RAISED, *([Telling.REPEATED] if is_told else [])]
     assert ((await alerts(mall))[0].acknowledged_by is None) == is_told
+
+
+async def test_who_was_named_once_is_no_news_again(mall: Mall, clock: MovableClock) -> None:
+    """While the alert is open: its members are all who were named, and what was held adds up."""
+    for user_id in (1, 3):
+        await settle(mall, [held(user_id, points=1_000)])
+    await acknowledge(mall)
+    for user_id in (1, 3, 1, 3):
+        clock.advance(minutes=29)
+        await settle(mall, [held(user_id, points=1_000)])
+    (alert,) = await alerts(mall)
+    assert alert.acknowledged_by is not None
+    assert alert.facts == {"user_ids": [1, 3], "held_points": 6_000}
+    assert alert.message == "6,000 points were held, see `heldPoints` (2 member(s))"
+    assert await tellings(mall) == [Telling.RAISED]
+
+
+async def test_what_holds_and_what_measures_is_in_one_alert(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """Neither hides what the other says; in one transaction, too."""
+    await settle(mall, [held(3, 1), gained(2, 1)])
+    await settle(mall, [gained(4)])
+    (alert,) = await alerts(mall)
+    assert alert.facts == {
+        "user_ids": [3, 1, 2, 4],
+        "held_points": 5,
+        "gains_1h": [{"user_id": 4, "points": 50_000}],
+    }
+    assert alert.message == (
+        "Earned within an hour: 50,000 points by member 4;"
+        " 5 points were held, see `heldPoints` (4 member(s))"
+    )
+
+
+async def test_one_measurement_counts_once_whatever_else_is_seen(
+    mall: Mall, clock: MovableClock
+) -> None:
+    """Points that are held between a measurement and the look at it do not hide it."""
+    for _ in range(3):
+        measured_at = clock.now
+        for _ in range(10):
+            clock.advance(seconds=20)
+            await settle(mall, [held(777)])
+            clock.advance(seconds=40)
+            await settle(mall, [gained(1, measured_at=measured_at)])
+    (alert,) = await alerts(mall)
+    assert alert.occurrences == 30 + 3
+    assert alert.facts["user_ids"] == [777, 1]
+    assert datetime.fromisoformat(alert.facts["measured_at"]) == measured_at
+
+
+async def test_so_many_members_are_named_and_no_more(mall: Mall) -> None:
+    """Facts are sent: whoever is not in them is told as somebody else."""
+    await settle(mall, [held(*range(MOST_NAMED))])
+    await settle(mall, [held(MOST_NAMED)])
+    (alert,) = await alerts(mall)
+    assert alert.facts["user_ids"] == list(range(MOST_NAMED))
+    assert f"({MOST_NAMED} or more member(s))" in alert.message
+    await acknowledge(mall)
+    await settle(mall, [held(MOST_NAMED)])
+    assert (await alerts(mall))[0].acknowledged_by is None
+
+
+async def test_of_many_who_hold_at_once_none_is_forgotten(mall: Mall) -> None:
+    """The first of them, too, when nothing is open yet."""
+
+    async def notice(user_id: int) -> None:
+        async with transaction(mall.stores.bulk) as session:
+            await raise_alerts(session, [held(user_id, points=2)], mall.clock())
+
+    await asyncio.gather(*(notice(user_id) for user_id in range(24)))
+    (alert,) = await alerts(mall)
+    assert sorted(alert.facts["user_ids"]) == list(range(24))
+    assert (alert.facts["held_points"], alert.occurrences) == (48, 24)
 
 
 async def test_many_who_notice_at_once_open_one_alert_of_each_kind(mall: Mall) -> None:

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from services.monitoring.alerts import EVENTS, AlertKind
 from services.monitoring.figures import Figures
+from services.monitoring.gains import MOST_GAINS, Gain, figures_of, gains_of
 from services.monitoring.rules import RULES, Thresholds, judge, thresholds_of
 from settings import AlertingSettings, SettingsError
 
 _counts = st.none() | st.integers(0, 10**12)
 _rates = st.none() | st.floats(0, 1)
 _spans_s = st.floats(0, 10**6)
+_gains = st.builds(Gain, st.integers(1, 10**9), st.integers(0, 10**12))
 FIGURES = st.builds(
     Figures,
     members=_counts,
@@ -22,8 +24,7 @@ FIGURES = st.builds(
     expiring_points_7d=_counts,
     exchange_rate=_rates,
     expiry_rate_30d=_rates,
-    largest_gain_1h=_counts,
-    largest_gainer_id=_counts,
+    largest_gains_1h=st.none() | st.lists(_gains, max_size=MOST_GAINS).map(tuple),
     gone_points_30d=_counts,
     outbox_lag_s=_spans_s,
     outbox_waiting=st.integers(0, 10**5),
@@ -53,7 +54,7 @@ WELL = replace(
     expiring_points_7d=100_000,
     exchange_rate=0.1,
     expiry_rate_30d=0.3,
-    largest_gain_1h=10_000,
+    largest_gains_1h=(Gain(7, 10_000),),
     gone_points_30d=10_000,
     outbox_lag_s=900.0,
     ledger_violations=0,
@@ -68,7 +69,7 @@ def test_nothing_is_both_wrong_and_over(figures: Figures) -> None:
     seen = {sighting.kind for sighting in judgement.seen}
     assert not seen & judgement.over
     assert not judgement.over & EVENTS
-    assert seen | judgement.over <= set(RULES)
+    assert seen | judgement.over <= {*RULES, AlertKind.ABNORMAL_GAINS}
     assert all(sighting.message and sighting.occurrences == 1 for sighting in judgement.seen)
 
 
@@ -82,7 +83,8 @@ def test_more_of_what_is_wrong_is_no_better(figures: Figures) -> None:
         expiry_rate_30d=figures.expiry_rate_30d and min(1, figures.expiry_rate_30d * 2),
         expiring_points_7d=figures.expiring_points_7d and figures.expiring_points_7d * 2,
         active_users_24h=figures.active_users_24h and figures.active_users_24h // 2,
-        largest_gain_1h=figures.largest_gain_1h and figures.largest_gain_1h * 2,
+        largest_gains_1h=figures.largest_gains_1h
+        and tuple(Gain(gain.user_id, gain.points * 2) for gain in figures.largest_gains_1h),
         outbox_lag_s=figures.outbox_lag_s * 2,
         failed_jobs=figures.failed_jobs * 2,
         ledger_violations=figures.ledger_violations and figures.ledger_violations * 2,
@@ -98,6 +100,20 @@ def test_what_is_unknown_neither_raises_nor_resolves(figures: Figures, name: str
     seeing = judge(figures, Thresholds())
     decided = {sighting.kind for sighting in blind.seen} | blind.over
     assert decided <= {sighting.kind for sighting in seeing.seen} | seeing.over
+
+
+def test_whoever_earned_too_much_is_named() -> None:
+    """Not only who earned most, who may be known well."""
+    gains = (Gain(7, 50_000), Gain(8, 10_001), Gain(9, 10_000))
+    (seen,) = judge(replace(WELL, largest_gains_1h=gains), Thresholds()).seen
+    assert seen.facts["user_ids"] == [7, 8]
+
+
+@given(st.lists(_gains, max_size=MOST_GAINS), st.lists(_gains, max_size=MOST_GAINS))
+def test_gains_are_kept_place_by_place(earlier: list[Gain], gains: list[Gain]) -> None:
+    """As they were measured, and nothing of what was measured before."""
+    assert gains_of({**figures_of(earlier), **figures_of(gains)}) == tuple(gains)
+    assert gains_of({}) is None
 
 
 def test_of_nothing_known_only_what_is_counted_is_well() -> None:
@@ -118,7 +134,7 @@ def test_of_nothing_known_only_what_is_counted_is_well() -> None:
         (AlertKind.EXPIRY_RATE_HIGH, {"expiry_rate_30d": 0.3001}),
         (AlertKind.POINTS_EXPIRING, {"expiring_points_7d": 100_001}),
         (AlertKind.FEW_ACTIVE_USERS, {"active_users_24h": 99}),
-        (AlertKind.ABNORMAL_GAINS, {"largest_gain_1h": 10_001}),
+        (AlertKind.ABNORMAL_GAINS, {"largest_gains_1h": (Gain(7, 10_001),)}),
         (AlertKind.LEDGER_DRIFT, {"ledger_violations": 1}),
         (AlertKind.DEAD_JOBS, {"failed_jobs": 1}),
         (AlertKind.OUTBOX_LAG, {"outbox_lag_s": 900.1}),

@@ -157,13 +157,22 @@ async def test_abnormal_gains(mall: Mall, clock: MovableClock) -> None:
     assert await open_kinds(mall) == set()
     await give_points(mall, alice, 2_001)
     await watch(mall)
+    measured_at = clock.now
     clock.advance(minutes=1)
     await run_jobs(mall, "check_alerts")
     (alert,) = await alerts(mall)
     assert (alert.kind, alert.occurrences) == ("abnormal_gains", 1)  # looked at twice
-    assert alert.facts == {"user_id": alice, "points": 5_001}
+    assert alert.facts == {
+        "user_ids": [alice],
+        "gains_1h": [{"user_id": alice, "points": 5_001}],
+        "measured_at": measured_at.isoformat(),
+    }
+    assert alert.message == "Earned within an hour: 5,001 points by member 1 (1 member(s))"
+    await give_points(mall, bob, 2)
     await watch(mall)
-    assert (await alerts(mall))[0].occurrences == 2
+    (alert,) = await alerts(mall)
+    assert (alert.occurrences, alert.facts["user_ids"]) == (2, [alice, bob])
+    assert [gain["points"] for gain in alert.facts["gains_1h"]] == [5_001, 5_001]
     clock.advance(minutes=61)
     await watch(mall)
     assert "abnormal_gains" not in await open_kinds(mall)

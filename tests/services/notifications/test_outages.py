@@ -37,7 +37,7 @@ async def test_a_provider_that_stays_away(
     raised = await wait_until_alerted(mall, office, clock)
     (alert,) = await alerts(mall)
     assert (alert.kind, alert.severity) == ("push_provider_down", "medium")
-    assert alert.facts["provider"] == "fcm"
+    assert alert.facts["providers"] == ["fcm"]
     assert 300 <= alert.facts["down_s"] <= (raised - began).total_seconds()
     assert f"fcm has been down for {alert.facts['down_s']} s" in alert.message
     await run_jobs(mall, "check_alerts")
