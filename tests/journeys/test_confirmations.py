@@ -103,7 +103,7 @@ async def test_a_confirmation_is_recorded_once(mall: Mall, client: Client) -> No
 
 
 async def test_who_was_suspended_meanwhile_is_still_told(mall: Mall, client: Client) -> None:
-    """What they did before counts; no reminder, which would ask for what they may not do."""
+    """What they did before counts, and what they try from then on does not."""
     user_id = await add_user(mall, "alice")
     await add_device(mall, user_id)
     await give_points(mall, user_id, 100)
