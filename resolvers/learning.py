@@ -2,10 +2,11 @@
 
 A document of 3,000 characters can hold a process for 50 ms, and whoever sends ever new ones finds
 none of them kept. So it is taken from what the asker may cost before anything looks at the text,
-and between two of them everybody else has a turn.
+no more than a fifth of a process is spent on them while others wait, and only so many wait.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -14,6 +15,8 @@ from starlette.types import Scope
 
 from resolvers.caches import DocumentCache
 from resolvers.documents import PreparedDocument
+from resolvers.transport_errors import SERVICE_UNAVAILABLE, OperationRefused
+from services.monitoring.log_context import detached
 
 Pay: TypeAlias = Callable[[Any, int], Awaitable[None]]
 """Given a context and what its asker is to pay beside their operations, in the units of the query
@@ -56,6 +59,21 @@ def price_of(source: str) -> int:
     return min(LEAST_PRICE + len(source) // _CHARACTERS_FOR_ONE, MOST_PRICE)
 
 
+MOST_WAITING: Final = 25_000
+"""What may wait to be looked at, by its price: a second of work, and four of rest in between."""
+
+REST: Final = 4
+"""How much longer a process does something else after a document than it took.
+
+A request takes a turn at every step: one turn a document would make it wait for ten of them.
+"""
+
+AHEAD_S: Final = 0.1
+"""Rest that may be made up for later: 20 ms of small documents, an app's first, wait for none."""
+
+_TOO_MANY: Final = "Too many operations are new at the moment: send it again in a few seconds"
+
+
 class Learning:
     """Adds documents to those that are known."""
 
@@ -64,14 +82,43 @@ class Learning:
         self._documents = documents
         self._pay = pay
         self._turn = asyncio.Lock()
+        self._rested_at_s = 0.0
+        self._waiting: dict[str, asyncio.Task[PreparedDocument]] = {}
+        self._waiting_price = 0
 
     async def learn(self, source: str, who: Who) -> PreparedDocument:
         """The document of a text that was not found, or its errors.
 
-        Raises whatever keeps its asker from having it looked at.
+        Whoever asks for a text that is waiting gets the same. Raises OperationRefused where too
+        many others wait, and whatever keeps its asker from having it looked at.
         """
         if self._pay is not None:
             await self._pay(await who(), price_of(source))
-        async with self._turn:
-            await asyncio.sleep(0)  # a free lock is taken at once, by one after another
+        waiting = self._waiting.get(source) or self._begin(source)
+        return await asyncio.shield(waiting)
+
+    def _begin(self, source: str) -> asyncio.Task[PreparedDocument]:
+        price = price_of(source)
+        if self._waiting_price + price > MOST_WAITING:
+            raise OperationRefused(SERVICE_UNAVAILABLE, _TOO_MANY)
+        self._waiting_price += price
+        task = self._waiting[source] = detached(self._prepare(source, price))
+        return task
+
+    async def _prepare(self, source: str, price: int) -> PreparedDocument:
+        try:
+            async with self._turn:
+                await asyncio.sleep(self._rested_at_s - time.perf_counter())
+                return self._prepare_now(source)
+        finally:
+            del self._waiting[source]
+            self._waiting_price -= price
+
+    def _prepare_now(self, source: str) -> PreparedDocument:
+        began_at_s = time.perf_counter()
+        try:
             return self._documents.add(source)
+        finally:
+            took_s = time.perf_counter() - began_at_s
+            rested_at_s = max(self._rested_at_s, began_at_s - AHEAD_S)
+            self._rested_at_s = rested_at_s + (1 + REST) * took_s

@@ -5,9 +5,11 @@ trusted for nothing: a text counts only if it has that hash, and only valid ones
 """
 
 import re
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -22,6 +24,7 @@ PERSISTED_QUERY_NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 _MAX_KEPT: Final = 1_000
 _MAX_KEPT_CHARACTERS: Final = 16 * 1024
 _LONGEST_ID: Final = 256
+_WRITTEN_AGAIN_AFTER_S: Final = 60.0
 _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -77,14 +80,17 @@ class PersistedQueries:
         self,
         texts: Texts | None = None,
         safelist: Safelist | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Without `texts` this process remembers only for itself."""
+        """Without `texts` this process remembers only for itself. `clock` counts seconds."""
         self._texts = texts
+        self._clock = clock
         self._safelist = safelist or Safelist()
         self._kept: OrderedDict[str, str] = OrderedDict()
+        self._written_at_s: dict[str, float] = {}
 
     async def resolve(self, request: OperationRequest) -> OperationRequest:
-        """The request with its text.
+        """The request with its text; its hash is left only where that came with the text.
 
         Raises OperationRefused for a hash without a text, one that is not its text's, and whatever
         the safelist does not know where it is enforced.
@@ -98,7 +104,9 @@ class PersistedQueries:
             _log.warning("operation_not_in_safelist", operation=name, hash=hash_of(text))
             if self._safelist.mode == "enforce":
                 raise OperationRefused("FORBIDDEN", "Only operations that are known are served")
-        return request._replace(query=text)
+        return request._replace(
+            query=text, extensions=request.extensions if request.query else None
+        )
 
     async def _text(self, sent: str, digest: str) -> str:
         if not sent:
@@ -110,14 +118,20 @@ class PersistedQueries:
         return sent
 
     async def keep(self, request: OperationRequest) -> None:
-        """Keep the text of a request that was resolved, and is valid, if it came with its hash."""
+        """Keep the text of a request that was resolved, and is valid, if it came with its hash.
+
+        Who sends both was told that the text is not known, if not here: it is kept for all anew,
+        whether or not this process knows it, but not for every request of who always does.
+        """
         digest, text = _digest(request), request.query
         if digest is None or len(text) > _MAX_KEPT_CHARACTERS:
             return
-        if text in (self._kept.get(digest), self._safelist.bodies.get(digest)):
+        if text == self._safelist.bodies.get(digest):
             return
         self._remember(digest, text)
-        if self._texts is not None:
+        now_s, written_at_s = self._clock(), self._written_at_s.get(digest, -inf)
+        if self._texts is not None and now_s >= written_at_s + _WRITTEN_AGAIN_AFTER_S:
+            self._written_at_s[digest] = now_s
             await self._texts.keep(digest, text)
 
     async def _find(self, digest: str) -> str:
@@ -135,7 +149,8 @@ class PersistedQueries:
         self._kept[digest] = text
         self._kept.move_to_end(digest)
         if len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+            forgotten, _ = self._kept.popitem(last=False)
+            self._written_at_s.pop(forgotten, None)
 
 
 def _loggable(name: str | None) -> str | None:

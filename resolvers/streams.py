@@ -18,12 +18,12 @@ from graphql import OperationType
 from resolvers.attempts import Attempt
 from resolvers.caches import MAX_CACHED_CHARACTERS
 from resolvers.documents import PreparedDocument, PreparedOperation
-from resolvers.following import Following
+from resolvers.following import Costs, Following
 from resolvers.operation_requests import OperationRequest
 from resolvers.operations import Operations
 from resolvers.shared_streams import Begin, SharedStreams, StreamKey, stream_key
 from resolvers.stream_messages import BROKEN, Message, break_off, encode, only, refusal
-from resolvers.transport_errors import COST_LIMITED, describe_outside_fields
+from resolvers.transport_errors import COST_LIMITED, OperationRefused, describe_outside_fields
 
 Context = TypeVar("Context")
 
@@ -45,7 +45,10 @@ class Shared(NamedTuple, Generic[Context]):
     fields: frozenset[str]
     make_context: Callable[[], Context]
     holder_of: Callable[[Context], str]
-    """Who asks, as far as anybody can tell: a user or an address."""
+    """Who asks, as far as anybody can tell: a user or an address.
+
+    What shows them their own costs so much together at most, on all connections to this process.
+    """
 
 
 class Streams(Generic[Context]):
@@ -56,6 +59,7 @@ class Streams(Generic[Context]):
         self._operations = operations
         self._shared = shared
         self.shared = SharedStreams()
+        self._costs = Costs("one user or address")
 
     def ask(
         self, request: OperationRequest, context: Context, following: Following
@@ -172,8 +176,12 @@ class Streams(Generic[Context]):
         if len(request.query) > MAX_CACHED_CHARACTERS:
             return only(_TOO_LONG)
         shared = self._shared
-        if shared is None or not shared.fields.issuperset(operation.root_fields):
+        if shared is None:
             return _persist(lambda: self._run(prepared, request, context))
+        if not shared.fields.issuperset(operation.root_fields):
+            cost = operation.price.of(request.variables or {})
+            place = self._costs.holding(shared.holder_of(context), cost)
+            return _held(place, _persist(lambda: self._run(prepared, request, context)))
         try:
             key = stream_key(request)
         except Exception as error:  # noqa: BLE001 - such as variables nested beyond encoding
@@ -199,6 +207,21 @@ class Streams(Generic[Context]):
         except Exception as error:  # noqa: BLE001 - what cannot be run or encoded has an end too
             _log.error("stream_failed", exc_info=error)
             yield BROKEN
+
+
+async def _held(
+    place: AbstractContextManager[None], messages: AsyncGenerator[Message]
+) -> AsyncGenerator[Message]:
+    """The messages, for as long as they may be told, or why they may not."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(place)
+        except OperationRefused as refused:
+            yield refusal(*refused.description)
+            return
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
 
 
 async def _persist(begin: Begin) -> AsyncGenerator[Message]:

@@ -102,6 +102,20 @@ async def test_a_confirmation_is_recorded_once(mall: Mall, client: Client) -> No
     assert (push.status, push.reason) == ("suppressed", "no_device")
 
 
+async def test_who_was_suspended_meanwhile_is_still_told(mall: Mall, client: Client) -> None:
+    """What they did before counts, and what they try from then on does not."""
+    user_id = await add_user(mall, "alice")
+    await add_device(mall, user_id)
+    await give_points(mall, user_id, 100)
+    await exchange(client, "alice", await add_item(mall))
+    await execute(mall, "UPDATE users SET suspended_until = '2099-01-01T00:00Z'")
+    refused = await exchange(client, "alice", await add_item(mall), "another")
+    assert refused["code"] == "MEMBER_SUSPENDED"
+    await run_due(mall)
+    (push,) = await pushes(mall, user_id)
+    assert (push.type, push.status) == ("exchange_confirmation", "queued")
+
+
 async def test_an_exchange_that_was_cancelled_meanwhile_is_still_confirmed(
     mall: Mall, client: Client
 ) -> None:

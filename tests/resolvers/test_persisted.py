@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from resolvers.persisted import SafelistError, read_safelist
+from resolvers.operation_requests import OperationRequest
+from resolvers.persisted import PersistedQueries, SafelistError, read_safelist
 from services.persisted import PersistedTexts, hash_of
 from tests.node import installed, run
 from tests.resolvers.serving import make_endpoint, serve
@@ -29,6 +30,15 @@ def anyio_backend() -> str:
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url) as redis:
         yield redis
+
+
+class Minutes:
+    """A clock that stands still."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 def extension(digest: object, version: object = 1) -> dict[str, Any]:
@@ -59,6 +69,33 @@ async def test_a_text_sent_once_is_known_by_its_hash_in_every_process(redis: Red
             assert (await ask(address, query, digest)).json() == {"data": {"hello": "world"}}
     key = (await redis.keys("*:persisted:*"))[0]
     assert 0 < await redis.ttl(key) <= 7 * 86_400
+
+
+async def test_what_the_store_lost_is_kept_again_when_it_is_sent_again(redis: Redis) -> None:
+    """By a process that knows it: else each other one would have to be met by chance.
+
+    By hash alone it is not written anew, nor twice in a moment for who sends it every time.
+    """
+    digest, texts, clock = hash_of(HELLO), PersistedTexts(redis), Minutes()
+    queries = PersistedQueries(texts, clock=clock)
+
+    async def ask_for(query: str) -> None:
+        asked = OperationRequest(query, None, None, extension(digest))
+        resolved = await queries.resolve(asked)
+        assert resolved.query == HELLO
+        await queries.keep(resolved)
+
+    for query, is_a_minute_later, is_kept in (
+        (HELLO, False, True),
+        (HELLO, False, False),
+        ("", True, False),
+        (HELLO, False, True),
+        (HELLO, False, False),
+    ):
+        await redis.flushdb()
+        clock.now_s += 60 * is_a_minute_later
+        await ask_for(query)
+        assert (await texts.find(digest) == HELLO) is is_kept
 
 
 async def test_get_and_sockets_know_it_too(redis: Redis) -> None:
