@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
@@ -41,6 +42,8 @@ from services.users.claims import Role
 from services.users.tokens import issue_token
 from settings import Settings, SettingsError, load_settings, require_access
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
 schema = typer.Typer(no_args_is_help=True, help="The GraphQL schema.")
@@ -62,16 +65,18 @@ def serve() -> None:
     """Serve GraphQL over HTTP and WebSocket."""
     settings = load_settings()
     require_access(settings)
+    configure_logging(settings)
     # uvicorn raises the signal that stopped it once more; ended by it, nothing would be closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with stores_of(settings) as with_urls:
         os.environ["MALL_DATABASE_URL"] = with_urls.stores.database_url or ""
         os.environ["MALL_REDIS_URL"] = with_urls.stores.redis_url or ""
         server = settings.server
+        _log.info("serving", host=server.host, port=server.port, processes=server.processes)
         try:
             with kept_metrics(settings):
                 uvicorn.run(
-                    "app:app_from_environment",
+                    "commands.web_process:app_of_process",
                     factory=True,
                     host=server.host,
                     port=server.port,

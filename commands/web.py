@@ -5,6 +5,7 @@ but it waits for ever, and so does closing, which first has to send what is buff
 """
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -111,7 +112,10 @@ def web_options(server: ServerSettings) -> dict[str, Any]:
         # more memory than everything else of a socket.
         "ws_per_message_deflate": False,
         "access_log": False,
-        "log_level": server.log_level,
+        # What it says is logged as what all libraries say (`services.monitoring.logs`). At INFO it
+        # names the address of every socket.
+        "log_config": None,
+        "log_level": max(logging.WARNING, logging.getLevelNamesMapping()[server.log_level.upper()]),
         # Whose X-Forwarded-For is believed; None is uvicorn's own choice: this machine's.
         "forwarded_allow_ips": server.trusted_proxies,
         "timeout_graceful_shutdown": GRACE_S,

@@ -6,6 +6,7 @@ retries, results and age limits are left out.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import redis
 from dramatiq import Broker, Message, actor
@@ -28,6 +29,20 @@ _BLOCKED_FOR_S = 10
 _ACTOR = "run_{queue}"
 
 
+class _Client(redis.Redis):
+    """Says of a Redis that does not answer in time what Dramatiq understands: that it is lost.
+
+    It takes any other exception for a bug of its own, and gives up what it was about to confirm.
+    """
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """What Redis answers; raises ConnectionError where it does not."""
+        try:
+            return super().execute_command(*args, **options)
+        except redis.TimeoutError as error:
+            raise redis.ConnectionError(str(error)) from error
+
+
 def open_broker(settings: Settings) -> Broker:
     """The broker of these settings, not yet connected; raises SettingsError without a URL."""
     url = settings.jobs.broker_url or settings.stores.redis_url
@@ -36,7 +51,7 @@ def open_broker(settings: Settings) -> Broker:
     if url.startswith("amqp"):
         return RabbitmqBroker(url=_bounded(url), confirm_delivery=True, middleware=[])
     timeout_s = settings.stores.redis_timeout_s
-    client = redis.Redis.from_url(
+    client = _Client.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,

@@ -26,8 +26,8 @@ def _copied() -> list[str]:
 
 
 def _reached() -> set[str]:
-    """Every module that the commands can reach, and `app`, which uvicorn imports by name."""
-    found, waiting = set[str](), {_COMMAND_LINE, "app"}
+    """Every module that the commands can reach, and what uvicorn imports by name."""
+    found, waiting = set[str](), {_COMMAND_LINE, "commands.web_process"}
     while waiting:
         name = waiting.pop()
         found.add(name)
