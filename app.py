@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from strawberry import Schema
 
 from resolvers.attempts import Observation, Observe, Permit
-from resolvers.browsers import SecurityHeaders
+from resolvers.browsers import Browsers, SecurityHeaders
 from resolvers.connections import Connections, holder_of
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.errors import describe_error
@@ -21,7 +21,7 @@ from resolvers.kpis import count_request
 from resolvers.learning import Pay
 from resolvers.live import SHARED_FIELDS
 from resolvers.permits import Permits, body_limit_bytes
-from resolvers.persisted import read_safelist
+from resolvers.persisted import SafelistError, read_safelist
 from resolvers.request_log import RequestLog
 from resolvers.requests import Requests
 from resolvers.root import build_schema
@@ -30,13 +30,15 @@ from routes import livez, metrics_route, plain_routes
 from schema.context import Context
 from services.calendar import Clock, system_clock
 from services.kpis.requests import open_request_counts
+from services.limits.rates import rates_of
 from services.live.hub import Hub, open_hub
 from services.live.leases import open_leases
 from services.mall import Mall, open_mall
 from services.monitoring.logs import configure_logging
 from services.monitoring.metrics import Metrics
+from services.monitoring.rules import thresholds_of
 from services.persisted import PersistedTexts
-from settings import Settings, load_settings, require_access
+from settings import Settings, SettingsError, load_settings, require_access
 
 _DETAILED: Final = ("debug", "info")
 """Log levels at which there is a line for each request."""
@@ -60,6 +62,20 @@ class MallApplication(Starlette):
             await self.log.serve(self.graphql, scope, receive, send)
         else:
             await self.log.serve(super().__call__, scope, receive, send)
+
+
+def require_usable(settings: Settings) -> None:
+    """Raise SettingsError for settings with which no process would start."""
+    rates_of(settings.limits)
+    thresholds_of(settings.alerting)
+    try:
+        read_safelist(settings.graphql.safelist, settings.graphql.safelist_file)
+    except SafelistError as error:
+        raise SettingsError(str(error)) from error
+    try:
+        Browsers(settings.server.origins, is_guarded=settings.graphql.csrf_guard)
+    except ValueError as error:
+        raise SettingsError(f"MALL_ALLOWED_ORIGINS: {error}") from error
 
 
 def create_app(settings: Settings, clock: Clock = system_clock) -> MallApplication:

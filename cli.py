@@ -11,7 +11,9 @@ import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSettingsError
 
+from app import require_usable
 from commands import jobs
 from commands.imports import coupons, points
 from commands.kpis import kpis
@@ -27,7 +29,7 @@ from dev.mall import kept_secret, run_mall
 from dev.places import PlaceError
 from dev.postgres import PostgresError
 from dev.processes import ChildError
-from dev.supervisor import PortTakenError
+from dev.supervisor import PortTakenError, require_free_port
 from models.migrations import MigrationBlockedError
 from models.migrations import migrate as migrate_database
 from models.stores import create_engine
@@ -43,6 +45,15 @@ from services.users.tokens import issue_token
 from settings import Settings, SettingsError, load_settings, require_access
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_WRONG_FROM_THE_START = (
+    SettingsError,
+    UnreadableSettingsError,
+    PortTakenError,
+    PlaceError,
+    PostgresError,
+    StoresBusyError,
+)
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="The books.")
@@ -65,7 +76,9 @@ def serve() -> None:
     """Serve GraphQL over HTTP and WebSocket."""
     settings = load_settings()
     require_access(settings)
+    require_usable(settings)
     configure_logging(settings)
+    require_free_port(settings.server.host, settings.server.port)
     # uvicorn raises the signal that stopped it once more; ended by it, nothing would be closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with stores_of(settings) as with_urls:
@@ -183,7 +196,9 @@ def schema_export() -> None:
 def dev() -> None:
     """Run everything on embedded servers with demo data: what `make run` does."""
     os.environ.setdefault("MALL_PROFILE", "dev")
-    raise typer.Exit(run_mall(load_settings()))
+    settings = load_settings()
+    require_usable(settings)
+    raise typer.Exit(run_mall(settings))
 
 
 def main() -> None:
@@ -195,7 +210,7 @@ def main() -> None:
             name = "_".join(map(str, problem["loc"])).upper()
             typer.echo(f"MALL_{name}: {problem['msg']}", err=True)
         sys.exit(2)
-    except (SettingsError, PortTakenError, PlaceError, PostgresError, StoresBusyError) as error:
+    except _WRONG_FROM_THE_START as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
     except Exception as error:

@@ -49,7 +49,7 @@ async def keep_schedule(mall: Mall, schedule: Sequence[Scheduled]) -> None:
         except Exception as error:
             if not is_store_away(error):
                 raise
-            _log.warning("scheduler_interrupted", error=str(error))
+            _log.warning("scheduler_interrupted", error=repr(error))
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
 

@@ -129,7 +129,7 @@ class Requests:
         try:
             await self._mall.renames.submit(claims)
         except ServiceUnavailable as error:
-            _log.warning("name_not_followed", error=str(error))
+            _log.warning("name_not_followed", error=repr(error))
             return
         self._known.pop(claims.subject, None)
         self._forgotten += 1

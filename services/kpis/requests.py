@@ -114,7 +114,7 @@ async def _write(mall: Mall, counts: RequestCounts) -> None:
     try:
         await counts.write(mall.stores.write, local_day(mall.clock(), mall.zone))
     except ServiceUnavailable as error:
-        _log.warning("requests_not_written_down", error=str(error))
+        _log.warning("requests_not_written_down", error=repr(error))
 
 
 async def read_service(session: AsyncSession, first: date, last: date) -> Service:

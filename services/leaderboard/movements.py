@@ -122,7 +122,7 @@ class Movements:
                 await self._send(current.news)
         except (RedisError, ServiceUnavailable, OSError) as error:
             if not self._is_away:
-                _log.warning("movements_held_up", error=str(error))
+                _log.warning("movements_held_up", error=repr(error))
             self._is_away = True
             return False
         except Exception:  # noqa: BLE001 — a mistake of ours: seen, and not repeated for ever

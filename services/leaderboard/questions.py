@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 
+from services.ending import end
 from services.monitoring.log_context import detached
 
 MOST_AT_ONCE = 100
@@ -42,8 +43,7 @@ class Questions:
     async def aclose(self) -> None:
         """Ask no more."""
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+            await end(self._runner)
 
     async def _run(self) -> None:
         try:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from models.stores import Sessions
+from services.ending import end
 from services.errors import ServiceUnavailable
 from services.leaderboard.boards import Board
 from services.leaderboard.scores import Lines, rank_by_sql
@@ -80,7 +81,7 @@ class Ranking:
 
     def leave_redis_alone(self, error: Exception) -> None:
         """Ask Redis nothing for a second."""
-        _log.warning("boards_from_postgresql", error=str(error))
+        _log.warning("boards_from_postgresql", error=repr(error))
         self._redis_away_until_s = time.monotonic() + GOOD_FOR_S
 
     async def lines(self, board: Board, user_ids: Collection[int] = (), window: int = 1) -> Lines:
@@ -106,8 +107,7 @@ class Ranking:
     async def aclose(self) -> None:
         """Rank nobody any more; whoever still waits is told so in the end."""
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+            await end(self._runner)
 
     async def _run(self) -> None:
         """Answer board after board, in the order in which they were first asked for."""

@@ -16,6 +16,7 @@ import structlog
 from redis.asyncio import Redis
 
 from models.stores import NAMESPACE
+from services.ending import end
 from services.errors import MallError
 from services.gathering import gather
 from services.limits.alone import Alone
@@ -207,10 +208,7 @@ class Limiter:
 
     async def aclose(self) -> None:
         """Ask no more."""
-        for task in (self._runner, self._return):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        await end(*filter(None, (self._runner, self._return)))
 
 
 def _exceeded(limit: str, wait_us: int) -> LimitExceeded:

@@ -10,6 +10,7 @@ from typing import Final
 
 from models.leaderboard import LeaderboardPeriod
 from services.calendar import day_start, local_day
+from services.ending import end
 from services.leaderboard.standings import Top
 from services.live.feed import Moved, listen
 from services.live.places import (
@@ -87,9 +88,7 @@ class Hub:
         """Listen and read no more."""
         if self._later is not None:
             self._later.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         for watch in self._watches:
             await watch.aclose()
 

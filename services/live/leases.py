@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from models.stores import NAMESPACE
 from services.bulk import in_pieces
+from services.ending import end
 from services.transaction import is_store_away
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -211,7 +212,5 @@ async def open_leases(redis: Redis, *, lease_s: float = LEASE_S) -> AsyncGenerat
     try:
         yield leases
     finally:
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        await end(keeping)
         await leases.end()

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import islice
 from typing import Generic, TypeVar
 
 import structlog
 
+from services.ending import end
 from services.live.newest import Newest
 from services.monitoring.log_context import detached
 from services.transaction import is_store_away
@@ -108,9 +109,7 @@ class Watch(Generic[KeyT, ValueT]):
     async def aclose(self) -> None:
         """Read no more; whoever still follows waits for ever."""
         if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await end(self._reader)
 
     def _enter(self, key: KeyT) -> "_Watched[ValueT]":
         watched = self._watched.get(key)
