@@ -144,19 +144,26 @@ async def _seed(mall: Mall) -> bool:
 def token(
     username: Annotated[str, typer.Argument(help="Who the token speaks for.")],
     role: Annotated[list[Role], typer.Option(help="May be given several times.")] = [Role.MEMBER],  # noqa: B006
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=365, help="How long it is valid: 1 day; in the dev profile, 30."),
+    ] = None,
 ) -> None:
     """Print a token, signed with MALL_JWT_SECRET (or the secret of `make run`)."""
     settings = load_settings()
     access = settings.access
     secret = access.jwt_secret or kept_secret(settings.stores.data_dir)
+    valid_days = days or (30 if settings.mall.profile == "dev" else 1)
     signed = issue_token(
         secret.get_secret_value(),
         username,
         role,
         name=username,
+        lifetime_s=valid_days * 86_400,
         issuer=access.jwt_issuer,
         audience=access.jwt_audience,
     )
+    typer.echo(f"Valid for {valid_days} day(s).", err=True)
     typer.echo(signed)
 
 

@@ -146,7 +146,7 @@ A first query:
     -H 'Authorization: Bearer {token}' \\
     -d '{{"query": "{_QUERY}"}}'
 
-More tokens: {_python()} cli.py token NAME --role operator
+More tokens: {_python()} cli.py token NAME --role operator --days 30
 """,
             flush=True,
         )

@@ -6,6 +6,7 @@ here: they live beside the capability that applies them.
 """
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -160,6 +161,15 @@ class ServerSettings(BaseSettings):
     trusted_proxies: str | None = None
     graphiql: bool | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, proxies: str | None) -> str | None:
+        # uvicorn takes anything else for a name that no proxy ever has, and says nothing.
+        for proxy in filter(None, map(str.strip, (proxies or "").split(","))):
+            if proxies != "*":
+                (ip_network if "/" in proxy else ip_address)(proxy)
+        return proxies
 
     @property
     def origins(self) -> tuple[str, ...]:

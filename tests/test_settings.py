@@ -42,6 +42,10 @@ def test_database_urls_are_read_as_they_are_pasted(pasted: str, understood: str)
         (AlertingSettings, {"alert_webhook_url": "https://ops.example.com/"}),  # signed by what?
         (AlertingSettings, {"alert_mail_to": "ops@example.com"}),  # by whom?
         (AlertingSettings, {"alert_smtp_host": "mx.example.com", "alert_smtp_security": "none"}),
+        (ServerSettings, {"trusted_proxies": "nonsense"}),
+        (ServerSettings, {"trusted_proxies": "10.0.0.0/8, proxy.example.com"}),
+        (ServerSettings, {"trusted_proxies": "10.0.0.1/8"}),  # uvicorn takes it for a name
+        (ServerSettings, {"trusted_proxies": "10.0.0.1, *"}),
         (SharingSettings, {"public_url": "mall.example.com"}),
         (SharingSettings, {"public_url": "https://"}),
         (SharingSettings, {"public_url": "https://mall.example.com/?a=b"}),
@@ -57,6 +61,12 @@ def test_nonsense_is_refused(group: type, values: dict[str, str]) -> None:
     """By a validation error, which the commands print in one line."""
     with pytest.raises(ValidationError):
         group(**values)
+
+
+@pytest.mark.parametrize("proxies", ["*", "203.0.113.9", "10.0.0.0/8, 2001:db8::/32,::1", ""])
+def test_proxies_are_named_as_uvicorn_takes_them(proxies: str) -> None:
+    """All, addresses or networks; set to nothing they are nobody."""
+    assert ServerSettings(trusted_proxies=proxies).trusted_proxies == proxies
 
 
 def test_a_secret_set_to_nothing_is_not_set() -> None:

@@ -13,10 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.monitoring import Alert, AlertSeverity
 from services.bulk import Writes
-from services.identifiers import new_id
+from services.identifiers import global_id, new_id
 from services.monitoring.alerts import DELIVER_JOB, NEVER_SENT, Telling
 from services.outbox import enqueue
 from settings import AlertingSettings
+
+_MOST_IN_A_TEXT = 20
+"""How many members a text names: people read it. A webhook gets them all."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +57,35 @@ class Notice:
         alert = self.alert
         seen = f"First seen {alert['firstSeenAt']}, last {alert['lastSeenAt']}"
         times = f"{alert['occurrences']} time(s)"
-        return f"{alert['message']}\n{seen}, {times}\nAlert {alert['id']}"
+        lines = [alert["message"], f"{seen}, {times}", f"Alert {alert['id']}"]
+        return "\n".join([*lines, f"alertId: {self._global_id}", *self._said_of_members()])
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """The alert with the names that GraphQL has for it and for the members it names.
+
+        They are made when it is sent: what waited since before it had them has them too.
+        """
+        names = {"globalId": self._global_id, "type": self.alert["kind"], "userIds": self._user_ids}
+        return {**self.alert, **names}
+
+    @property
+    def _global_id(self) -> str:
+        return global_id("Alert", self.alert["id"])
+
+    @property
+    def _numbers(self) -> list[int]:
+        return self.alert["facts"].get("user_ids", [])
+
+    @property
+    def _user_ids(self) -> list[str]:
+        return [global_id("User", number) for number in self._numbers]
+
+    def _said_of_members(self) -> list[str]:
+        named = list(zip(self._numbers, self._user_ids, strict=True))
+        lines = [f"userId: {key} (member {number})" for number, key in named[:_MOST_IN_A_TEXT]]
+        more = len(named) - len(lines)
+        return [*lines, f"and {more} more"] if more else lines
 
 
 def channels_of(settings: AlertingSettings) -> tuple[Channel, ...]:

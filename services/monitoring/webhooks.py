@@ -81,7 +81,7 @@ def _signed_json(notice: Notice, settings: AlertingSettings, now: datetime) -> _
             "deliveryId": notice.delivery_id,
             "event": f"alert.{notice.telling}",
             "toldAt": notice.told_at,
-            "alert": notice.alert,
+            "alert": notice.published,
         }
     )
     timestamp = str(int(now.timestamp()))

@@ -1,21 +1,40 @@
 """Operators are told of alerts by every channel, whatever the channels do."""
 
+import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_string
+from email.policy import default
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from schema.ids import encode_id
 from services.mall import Mall
-from services.monitoring.alerts import AlertKind, settle_alerts
+from services.monitoring.alerts import AlertKind, of_members, raise_alerts, settle_alerts
 from services.transaction import transaction
 from settings import Settings
 from tests.alerts import add_alert, check, deliver, left, open_kinds, run_once
+from tests.client import Client
 from tests.clock import MovableClock
-from tests.doubles.alert_receiver import CHANNELS, AlertReceiver
-from tests.factories import execute
+from tests.doubles.alert_receiver import CHANNELS, AlertReceiver, Received
+from tests.factories import add_user, execute
+
+_ALERTS_PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
+_ACT = """
+mutation ($alert: ID!, $member: ID!) {
+  acknowledgeAlert(input: {alertId: $alert}) {
+    ... on AcknowledgeAlertSuccess { alert { type acknowledgedAt } }
+  }
+  suspendUser(input: {userId: $member, until: "2026-12-01T00:00:00Z", reason: "gains"}) {
+    ... on SuspendUserSuccess { user { username } }
+  }
+}
+"""
 
 
 @pytest.fixture
@@ -68,6 +87,70 @@ async def test_every_channel_is_told_once_although_each_fails_every_third_time(
     )
     assert "Subject: [HIGH] dead_jobs raised" in receiver.of("mail")[0].body
     assert "To: a@mall.test, b@mall.test" in receiver.of("mail")[0].body
+
+
+async def gain(mall: Mall, *user_ids: int) -> None:
+    """Let those members have gained too much."""
+    gains = [{"user_id": user_id, "points": 48_000} for user_id in user_ids]
+    facts = {"user_ids": list(user_ids), "gains_1h": gains}
+    async with transaction(mall.stores.write) as session:
+        sighting = of_members(AlertKind.ABNORMAL_GAINS, facts, measured_at=mall.clock())
+        await raise_alerts(session, [sighting], mall.clock())
+
+
+def text_of(received: Received) -> str:
+    """What a person reads."""
+    if received.channel == "mail":
+        message = message_from_string(received.body, policy=default)
+        return message.get_content().replace("\r\n", "\n")
+    body = received.body
+    return body["text"] if received.channel == "slack" else body["markdown"]["text"]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+async def test_what_a_notice_names_can_be_acted_on(
+    mall: Mall, client: Client, clock: MovableClock, receiver: AlertReceiver, channel: str
+) -> None:
+    """By GraphQL, with the ids as they stand there; a text names the first 20 members."""
+    receiver.refuses_every = 0
+    mallory = await add_user(mall, "mallory")
+    others = range(mallory + 1, mallory + 25)
+    await gain(mall, mallory, *others)
+    await deliver(mall, clock)
+    [received] = receiver.of(channel)
+    if channel == "webhook":
+        alert = received.body["alert"]
+        assert alert["type"] == alert["kind"] == "abnormal_gains"
+        assert len(set(alert["userIds"])) == len(alert["facts"]["user_ids"]) == 25
+        alert_id, member = alert["globalId"], alert["userIds"][0]
+    else:
+        text = text_of(received)
+        [alert_id] = re.findall(r"^alertId: (\S+?) *$", text, re.MULTILINE)
+        named = dict(re.findall(r"^userId: (\S+) \(member (\d+)\) *$", text, re.MULTILINE))
+        assert list(named.values()) == [str(key) for key in (mallory, *others)][:20]
+        assert "and 5 more" in text
+        member = next(iter(named))
+    answer = await client.post(
+        _ACT, {"alert": alert_id, "member": member}, client.token("olga", "operator")
+    )
+    assert answer["data"]["acknowledgeAlert"]["alert"]["type"] == "abnormal_gains"
+    assert answer["data"]["suspendUser"] == {"user": {"username": "mallory"}}
+
+
+async def test_the_documented_notice_is_one(
+    mall: Mall, clock: MovableClock, receiver: AlertReceiver
+) -> None:
+    """`docs/alerts.md` shows what is sent, but for ids: the receiver is written from it."""
+    receiver.refuses_every = 0
+    [shown] = re.findall(r"```json\n(.*?)```", _ALERTS_PAGE.read_text(), re.DOTALL)
+    documented = json.loads(shown)
+    await gain(mall, *documented["alert"]["facts"]["user_ids"])
+    await deliver(mall, clock)
+    [received] = receiver.of("webhook")
+    for body in (documented, received.body):
+        del body["deliveryId"]
+        assert body["alert"].pop("globalId") == encode_id("Alert", body["alert"].pop("id"))
+    assert received.body == documented
 
 
 async def test_a_dead_channel_repeats_no_other_and_alarms_nobody_about_itself(

@@ -54,6 +54,43 @@ async def test_rebuilding_and_showing(mall: Mall, living: LivingMall, tmp_path: 
     assert [int(row["active_members"]) for row in rows] == [row.active_members for row in kept]
 
 
+async def test_no_day_and_no_figure_is_cut(mall: Mall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns, of a mall that gives out a billion points in two days."""
+    monkeypatch.setenv("COLUMNS", "80")
+    await execute(
+        mall,
+        """
+        INSERT INTO daily_figures SELECT (jsonb_populate_record(NULL::daily_figures, figures)).*
+        FROM (SELECT jsonb_object_agg(name, 0) || jsonb_build_object(
+                  'day', date '2026-10-30' + n, 'active_members', 1234567,
+                  'points_issued', 512345678 + n, 'points_redeemed', -512345678 - n,
+                  'exchanges', 2345678, 'tasks_completed', 3456789, 'pushes_sent', 4567890,
+                  'computed_at', now()) AS figures
+              FROM generate_series(0, 1) n, (SELECT attname AS name FROM pg_attribute
+                  WHERE attrelid = 'daily_figures'::regclass AND attnum > 0) columns
+              GROUP BY n) made
+        """,
+    )
+    days = ("--from", "2026-10-30", "--to", "2026-10-31")
+    shown = await run_command(mall.settings, "kpis", *days)
+    assert shown.returncode == 0, shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    points, members = shown.stdout.partition("Points by day")[2].split("Members by day")
+    for word in ("2026-10-30", "2026-10-31", "512,345,679", "-512,345,678", "1,024,691,357"):
+        assert word in points
+    for word in ("2026-10-30", "2026-10-31", "1,234,567", "6,913,578", "9,135,780"):
+        assert word in members
+    assert "…" not in shown.stdout
+
+
+async def test_a_file_that_cannot_be_written(mall: Mall) -> None:
+    """Is somebody's mistake, not a store that is away: said in a line, with the code for it."""
+    refused = await run_command(mall.settings, "kpis", "--csv", "/nonexistent/days.csv")
+    assert refused.returncode == 2
+    assert refused.stderr == "/nonexistent/days.csv cannot be written: No such file or directory\n"
+    assert refused.stdout == ""
+
+
 async def test_what_is_no_period(mall: Mall) -> None:
     """Said in a line, with an exit code for it."""
     today = str(local_day(mall.clock(), mall.zone))

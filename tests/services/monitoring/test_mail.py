@@ -23,6 +23,7 @@ NOTICE = Notice(
         "kind": "dead_jobs",
         "severity": "high",
         "message": "3 jobs were given up",
+        "facts": {"failed_jobs": 3},
         "firstSeenAt": "2026-11-20T07:59:00Z",
         "lastSeenAt": "2026-11-20T08:00:00Z",
         "occurrences": 3,
