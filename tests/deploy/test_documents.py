@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from services.points.grant import OWN_SOURCES
 from settings import Settings
 from tests.concurrency.servers import environment_of
 from tests.deploy.shipped import ROOT, anchors
 
 _READ = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("running*.md"))]
 _READ += sorted((ROOT / "docs" / "running").glob("*.md"))
+_READ += [ROOT / "docs" / "abuse.md", ROOT / "docs" / "clients.md"]
 
 
 @pytest.mark.parametrize("document", _READ, ids=lambda path: str(path.relative_to(ROOT)))
@@ -50,3 +52,10 @@ async def test_errors_are_found_in_the_log(settings: Settings) -> None:
     lines = said.decode().splitlines()
     assert len(lines) == 2
     assert [pattern in line for line in lines] == [True, False]
+
+
+def test_sources_that_nobody_else_may_use_are_told() -> None:
+    """All of them: whoever calls in chooses another name before they are refused."""
+    text = (ROOT / "docs" / "clients.md").read_text()
+    [said] = re.findall(r"The mall itself grants by these names[^.]*\.", text)
+    assert re.findall(r"`([a-z_]+)`", said) == sorted(OWN_SOURCES)
