@@ -84,6 +84,20 @@ def nginx_copy(
     return directory / "nginx.conf"
 
 
+def with_tls(file: Path, port: int, tls_port: int, certificate: Path, key: Path) -> Path:
+    """A copy of `nginx_copy` that listens on `port`, changed as tls.conf.example says."""
+    servers = file.parent / "servers"
+    (servers / "plain.conf").rename(servers / "plain.conf.off")
+    shutil.copy(servers / "tls.conf.example", servers / "tls.conf")
+    _replace(servers / "tls.conf", "listen 8080", f"listen {port}")
+    _replace(servers / "tls.conf", "listen 8443", f"listen {tls_port}")
+    _replace(servers / "tls.conf", "http2 on;", "")  # nginx of Debian 12 does not know it yet
+    (file.parent / "certificates").mkdir()
+    shutil.copy(certificate, file.parent / "certificates" / "mall.crt")
+    shutil.copy(key, file.parent / "certificates" / "mall.key")
+    return file
+
+
 def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text, (file, old)

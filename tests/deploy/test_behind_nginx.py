@@ -4,9 +4,11 @@ import asyncio
 import json
 import shutil
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -16,7 +18,8 @@ from settings import ServerSettings, Settings
 from tests.client import Client
 from tests.clock import MovableClock
 from tests.conftest import SECRET
-from tests.deploy.shipped import nginx_copy
+from tests.deploy.shipped import nginx_copy, services, with_tls
+from tests.doubles.certificates import Certificates, make_certificates
 from tests.factories import execute
 from tests.journeys.sockets import watching
 from tests.serving import serving
@@ -37,14 +40,24 @@ def _free_port() -> int:
 
 @asynccontextmanager
 async def _behind_nginx(
-    settings: Settings, clock: MovableClock, place: Path, changes: Mapping[str, str]
+    settings: Settings,
+    clock: MovableClock,
+    place: Path,
+    changes: Mapping[str, str],
+    tls: tuple[int, Certificates] | None = None,
 ) -> AsyncIterator[Client]:
-    """A client who knows nginx only, with two servers behind it; `changes` are of nginx's files."""
+    """A client who knows nginx only, with two servers behind it; `changes` are of nginx's files.
+
+    With `tls` it listens on that port, too, and what the client asks without is only redirected.
+    """
     async with AsyncExitStack() as stack:
         behind = [await stack.enter_async_context(serving(settings, clock)) for _ in range(2)]
         port = _free_port()
         addresses = [address.removeprefix("http://") for address in behind]
         file = nginx_copy(place, addresses, port, changes)
+        if tls is not None:
+            tls_port, files = tls
+            with_tls(file, port, tls_port, files.certificate_file, files.key_file)
         assert NGINX
         nginx = await asyncio.create_subprocess_exec(
             NGINX, "-c", file, "-g", "daemon off; master_process off;"
@@ -131,6 +144,27 @@ async def test_what_is_inside_stays_inside(client: Client) -> None:
         answer = await client.http.get(path)
         assert answer.status_code == 404, path
         assert "nginx" in answer.text, path
+
+
+async def test_by_tls_only_the_health_check_is_answered_without(
+    settings: Settings, clock: MovableClock, tmp_path: Path
+) -> None:
+    """It is the one of compose.yaml; whoever else comes so is sent on, and let in there."""
+    check = urlsplit(services()["nginx"]["healthcheck"]["test"][-1]).path
+    port, files = _free_port(), make_certificates(tmp_path)
+    trusting = ssl.create_default_context(cafile=files.ca_file)
+    async with (
+        _behind_nginx(settings, clock, tmp_path, {}, (port, files)) as client,
+        httpx2.AsyncClient(base_url=f"https://127.0.0.1:{port}", verify=trusting) as secure,
+    ):
+        assert (await client.http.head(check)).status_code == 200
+        assert (await client.http.post(check)).status_code == 403
+        sent_on = await client.http.post("/graphql?a=b", json={"query": "{ __typename }"})
+        assert sent_on.status_code == 308
+        assert sent_on.headers["location"] == "https://127.0.0.1/graphql?a=b"
+        answer = await secure.post("/graphql", json={"query": "{ __typename }"})
+        assert answer.json()["data"] == {"__typename": "Query"}
+        assert "max-age" in answer.headers["strict-transport-security"]
 
 
 async def test_who_asks_too_often_is_told(

@@ -53,7 +53,30 @@ def test_nothing_starts_without_its_secrets() -> None:
     required = set(re.findall(r"(?<!\$)\$\{([A-Z_]+):\?[^}]+\}", _TEXT))
     assert filled_in - required == _MAY_BE_LEFT_OUT
     assert "MALL_JWT_SECRET" in required
-    assert assignments(".env.example") == dict.fromkeys(required, "")
+    example = assignments(".env.example")
+    assert all(example.pop(name) for name in _MAY_BE_LEFT_OUT)
+    assert example == dict.fromkeys(required, "")
+
+
+def test_what_compose_sets_is_not_offered_elsewhere() -> None:
+    """What mall.env says of it is overridden without a word, so the example has to name it all."""
+    text = (DEPLOY / "mall.env.example").read_text()
+    [said] = re.findall(r"(?m)^# Not here(?:.*\n#)*.*$", text)
+    names = {name for one in of_the_mall().values() for name in one["environment"]}
+    of_env = {name for name in assignments(".env.example") if not name.startswith("MALL_")}
+    assert set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", said)) - of_env == names
+    assert not names & set(assignments("mall.env.example"))
+
+
+def test_the_machine_that_is_asked_for_is_large_enough() -> None:
+    """By the limits of what goes on running; Docker starts nothing that may have more cores."""
+    said = (DEPLOY.parent / "docs" / "running" / "deploying.md").read_text().split()
+    running = {name: one for name, one in services().items() if name != "migrate"}
+    limits = [one["deploy"]["resources"]["limits"] for one in running.values()]
+    units = {"M": 1, "G": 1024}
+    memory = sum(int(one["memory"][:-1]) * units[one["memory"][-1]] for one in limits)
+    assert f" are {memory / 1024:g} GB together" in " ".join(said)
+    assert f" {max(float(one['cpus']) for one in limits):g} cores " in " ".join(said)
 
 
 def test_no_secret_is_written_down() -> None:
