@@ -27,20 +27,13 @@ from tests.jobs.due import look_at_schedule
 from tests.journeys.money import grant
 from tests.journeys.steps import check_in, complete, exchange
 from tests.journeys.test_devices import register
+from tests.services.monitoring import test_rules_on_data
 from tests.services.monitoring.test_rules_on_data import expire, members, place, see
 from tests.services.notifications.pushing import add_device, draft, post_office
 from tests.services.notifications.test_outages import wait_until_alerted
 from tests.sharing import add_invite, reward
 
-THRESHOLDS = {
-    "exchange_rate": 0.5,
-    "exchange_rate_floor_members": 3,
-    "expiry_rate_floor_points": 50,
-    "expiring_points_7d": 1_000,
-    "active_users_24h": 3,
-    "gain_1h": 5_000,
-    "slow_exchange_s": 0.2,
-}
+THRESHOLDS = {**test_rules_on_data.THRESHOLDS, "slow_exchange_s": 0.2}
 """What a handful of members reach."""
 LIMITS = LimitSettings(
     rate_limit_factor=1_000,

@@ -43,5 +43,7 @@ async def test_a_round_that_is_broken_off_ends_the_waiting() -> None:
     arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     gathering = asyncio.create_task(gather(["one"], 10, lambda: arrived))
     await asyncio.sleep(0)
+    assert not gathering.done()
     arrived.cancel()
-    await gathering
+    async with asyncio.timeout(20):
+        await gathering

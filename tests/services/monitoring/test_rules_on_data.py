@@ -16,19 +16,21 @@ from tests.alerts import alerts, note_days, open_kinds, run_jobs, run_once, tell
 from tests.clock import MovableClock
 from tests.factories import add_item, add_user, execute, give_points
 
+THRESHOLDS = {
+    "exchange_rate": 0.5,
+    "exchange_rate_floor_members": 3,
+    "expiry_rate_floor_points": 50,
+    "expiring_points_7d": 1_000,
+    "active_users_24h": 3,
+    "gain_1h": 5_000,
+}
+"""What a handful of members reach."""
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Thresholds that a handful of members reach."""
-    small = {
-        "exchange_rate": 0.5,
-        "exchange_rate_floor_members": 3,
-        "expiry_rate_floor_points": 50,
-        "expiring_points_7d": 1_000,
-        "active_users_24h": 3,
-        "gain_1h": 5_000,
-    }
-    return replace(settings, alerting=AlertingSettings(alert_thresholds=small))
+    """Thresholds of a small mall."""
+    return replace(settings, alerting=AlertingSettings(alert_thresholds=THRESHOLDS))
 
 
 async def members(mall: Mall, count: int, seen_at: datetime | None) -> list[int]:
